@@ -1,0 +1,101 @@
+"""What the engine offers, by name. Pure Python, imports nothing heavy: the API validates specs with it.
+
+Adding a learner is one file in `learners/` and one line in LEARNERS; a strategy likewise.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from .errors import SpaceError
+from .types import TaskKind
+
+if TYPE_CHECKING:
+    from .learners.base import Learner
+    from .search.base import Strategy
+
+#: learner name -> "module:attribute" of its `Learner`, relative to `learners/`.
+LEARNERS: Final[dict[str, str]] = {
+    "dummy": "dummy:LEARNER",
+    "linear": "linear:LEARNER",
+    "elastic_net": "linear:ELASTIC_NET",
+    "nearest_neighbours": "neighbours:LEARNER",
+    "naive_bayes": "naive_bayes:LEARNER",
+    "discriminant": "discriminant:LEARNER",
+    "svm": "svm:LEARNER",
+    "random_forest": "forests:RANDOM_FOREST",
+    "extra_trees": "forests:EXTRA_TREES",
+    "lightgbm": "lightgbm:LEARNER",
+    "catboost": "catboost:LEARNER",
+    "network": "network:LEARNER",
+}
+
+#: strategy name -> "module:class", relative to `search/`.
+STRATEGIES: Final[dict[str, str]] = {
+    "auto": "auto:Auto",
+    "random": "random:RandomSearch",
+    "halving": "halving:AsynchronousHalving",
+}
+
+#: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.
+METRICS: Final[dict[str, frozenset[TaskKind]]] = {
+    **dict.fromkeys(
+        (
+            "accuracy",
+            "balanced_accuracy",
+            "precision",
+            "recall",
+            "f1",
+            "log_loss",
+            "mcc",
+            "roc_auc",
+            "average_precision",
+        ),
+        frozenset({TaskKind.BINARY, TaskKind.MULTICLASS}),
+    ),
+    **dict.fromkeys(("rmse", "mae", "mape", "r2", "rmsle"), frozenset({TaskKind.REGRESSION})),
+}
+
+DEFAULT_METRIC: Final[dict[TaskKind, str]] = {
+    TaskKind.BINARY: "roc_auc",
+    TaskKind.MULTICLASS: "log_loss",
+    TaskKind.REGRESSION: "rmse",
+}
+
+
+def get_learner(name: str) -> Learner:
+    """The learner of this name.
+
+    Raises:
+        SpaceError: no such learner.
+    """
+    return _load("learners", LEARNERS, name)  # type: ignore[no-any-return]
+
+
+def get_strategy(name: str) -> type[Strategy]:
+    """The strategy class of this name.
+
+    Raises:
+        SpaceError: no such strategy.
+    """
+    return _load("search", STRATEGIES, name)  # type: ignore[no-any-return]
+
+
+def _load(folder: str, registry: dict[str, str], name: str) -> object:
+    if name not in registry:
+        raise SpaceError(f"Unknown {folder} name {name!r}; known: {', '.join(registry)}.")
+    module, attribute = registry[name].split(":")
+    return getattr(import_module(f".{folder}.{module}", __package__), attribute)
+
+
+def infer_task_kind(kind: str, distinct: int, rows: int, is_integer: bool) -> TaskKind:
+    """What a target column asks for when the spec does not say.
+
+    Two values are binary; numbers are regression unless they are at most ten integers seen often; the rest is classes.
+    """
+    if distinct == 2:
+        return TaskKind.BINARY
+    if kind == "number" and not (is_integer and distinct <= 10 and rows >= 20 * distinct):
+        return TaskKind.REGRESSION
+    return TaskKind.MULTICLASS
