@@ -1,0 +1,7 @@
+"""What a bundle needs to predict. Travels inside every bundle: relative imports, numpy and the standard library only.
+
+Libraries that a member needs (LightGBM, CatBoost, scikit-learn, safetensors) are imported when that member is loaded.
+"""
+
+#: Raised whenever bundles written by this runtime can't be read by the one before.
+FORMAT_VERSION = 1
