@@ -3,8 +3,8 @@
     python -m benchmarks.quality --seconds 30 --out results/quality.json
 
 Each task: a 75/25 split (stratified in classification), the training rows posted to the service, one job of
-`--seconds`, the model asked for the test rows; then the two rivals on the same split, one system at a time. A task that is in
-the output file is not run again, so that a run can be resumed. Lower is better: 1 - AUC, log loss, RMSE.
+`--seconds`, the model asked for the test rows; then the two rivals on the same split, one system at a time. A task
+that is in the output file is not run again, so that a run can be resumed. Lower is better: 1 - AUC, log loss, RMSE.
 """
 
 from __future__ import annotations
