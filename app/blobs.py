@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,25 @@ class Blobs:
     def delete_tree(self, prefix: str) -> None:
         """Remove every object under a prefix such as `jobs/<id>`."""
         shutil.rmtree(self.path(prefix), ignore_errors=True)
+
+    def children(self, prefix: str) -> list[str]:
+        """Names of the objects and folders directly under a prefix; none if it does not exist."""
+        folder = self.path(prefix)
+        return [path.name for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+
+    def age_s(self, key: str) -> float:
+        """Seconds since this object or folder was last written; 0 if it is gone."""
+        try:
+            return time.time() - self.path(key).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def delete_temporary(self, *, older_than_s: float) -> int:
+        """Remove what interrupted writes left behind; how many files."""
+        stale = [path for path in self.root.rglob(".*.tmp") if time.time() - path.stat().st_mtime > older_than_s]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return len(stale)
 
 
 def _sync_folder(folder: Path) -> None:
