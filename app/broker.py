@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from app.jobs.queue import QUEUE, TASK
 
@@ -42,6 +45,10 @@ def make_celery(broker_url: str) -> Celery:
     return app
 
 
+#: Whatever a broker that is away, or comes back empty, may raise.
+BROKER_ERRORS = (KombuError, AMQPError, RedisError, OSError)
+
+
 class Broker:
     """A connection to the broker that is made when needed and dropped on any error."""
 
@@ -55,7 +62,7 @@ class Broker:
         """Messages that wait. Declares the queue, in case the broker has lost it."""
         queue = job_queue()(self._connect().default_channel)
         queue.declare()
-        return int(queue.queue_declare(passive=True).message_count)
+        return int(queue.queue_declare().message_count)
 
     def send(self, ids: Iterable[UUID]) -> None:
         """One message for each job."""

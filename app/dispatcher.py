@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.blobs import Blobs
-from app.broker import Broker
+from app.broker import BROKER_ERRORS, Broker
 from app.database import Database
 from app.garbage import collect_garbage
 from app.jobs import queue, recovery
@@ -30,7 +28,6 @@ log = logging.getLogger(__name__)
 #: Advisory lock of the dispatcher that works.
 LEADER_LOCK = 7_201_002
 DATABASE_ERRORS = (psycopg.Error, SQLAlchemyError)
-BROKER_ERRORS = (KombuError, RedisError, OSError)
 
 
 def run(settings: Settings, stop: threading.Event | None = None) -> None:
