@@ -82,6 +82,12 @@ class TooLarge(AppError):
     status, code, title = 413, "too_large", "Too large"
 
 
+class UploadCut(AppError):
+    """A body came too slowly, or not to its end."""
+
+    status, code, title = 408, "upload_cut", "The upload was cut"
+
+
 class UnreadableTable(AppError):
     """An upload can't be read as a table."""
 

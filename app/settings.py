@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     table_max_rows: int = Field(10_000_000, ge=1, description="Rows of a dataset.")
     read_seconds: float = Field(300, gt=0, description="Time to parse one upload.")
     read_memory_mb: int = Field(4096, ge=128, description="Memory to parse one upload.")
+    upload_readers: int = Field(2, ge=1, description="Uploads that one API process parses side by side.")
 
     # Quotas of a project, unless the project has its own
     quota_running_jobs: int = Field(16, ge=1, description="Running jobs of a project.")

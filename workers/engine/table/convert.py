@@ -17,6 +17,7 @@ from .source import open_source
 from .types import TextColumn, fixed_text, ladder, natural
 
 _GROUP_BYTES = 64 << 20
+_NAME_MAX = 500  # characters of a column's name
 
 
 def convert(
@@ -59,14 +60,14 @@ def convert(
 def unique_names(names: list[str]) -> tuple[list[str], dict[str, str]]:
     """Names that are neither empty nor twice there, and which were changed (new name -> as it was).
 
-    A second "x" becomes "x_2"; an empty name "column_<place>"; NUL becomes U+FFFD.
+    A second "x" becomes "x_2"; an empty name "column_<place>"; NUL becomes U+FFFD; over 500 characters are cut.
     """
     taken = set(names)
     used: set[str] = set()
     unique: list[str] = []
     renamed: dict[str, str] = {}
     for place, raw in enumerate(names):
-        base = raw.strip().replace("\0", "\ufffd") or f"column_{place + 1}"
+        base = raw.strip().replace("\0", "\ufffd")[:_NAME_MAX] or f"column_{place + 1}"
         name, number = base, 1
         while name in used or (name != raw and name in taken):
             number += 1

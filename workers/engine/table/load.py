@@ -92,6 +92,18 @@ def _typed(info: Info, kind: str, column: pa.ChunkedArray) -> tuple[Field, NDArr
     return Field(name, kind, nullable=bool(np.any(is_missing)), formats=formats), values
 
 
+def check_kind(parquet: Path, info: Info) -> None:
+    """Whether the first row group of a column can be read as `info["kind"]`.
+
+    Raises:
+        TaskError: it can't, with an example.
+    """
+    if info["kind"] in (ColumnKind.ID, ColumnKind.CONSTANT):
+        return
+    with pq.ParquetFile(parquet) as file:
+        _typed(info, info["kind"], file.read_row_group(0, columns=[info["name"]]).column(info["name"]))
+
+
 def choose_features(
     columns: Sequence[Info],
     *,
