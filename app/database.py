@@ -62,6 +62,10 @@ class Database:
         with self._sessions() as session, session.begin():
             yield session
 
+    def open(self) -> Session:
+        """A session whose transaction the caller ends: commit or close, in whatever thread."""
+        return self._sessions()
+
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()

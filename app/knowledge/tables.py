@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, func
+from sqlalchemy import ForeignKey, LargeBinary, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base
@@ -17,6 +17,7 @@ class KnowledgeTask(Base):
     """A task that some job worked on. Two jobs on the same data and question share one."""
 
     __tablename__ = "knowledge_tasks"
+    __table_args__ = (UniqueConstraint("project_id", "fingerprint", postgresql_nulls_not_distinct=True),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     #: whose it is; NULL: seed or shared with all

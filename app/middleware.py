@@ -1,0 +1,187 @@
+"""Around every request: an id, a log line, a latency observation, no exception that escapes, Idempotency-Key."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+
+import structlog
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.database import Database
+from app.errors import IdempotencyInFlight, TooLarge
+from app.idempotency import POLL_S, WAIT_S, Attempt, find_answer, read_key, remember, try_lock
+from app.ids import new_id
+from app.problems import from_exception, to_response
+from app.security import Caller, find_caller
+from app.settings import Settings
+from app.system.metrics import observe_request
+
+_log = structlog.get_logger("app.requests")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """Outermost of our middlewares. A client's own X-Request-ID is kept if it is plain."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(new_id())
+        scope.setdefault("state", {})["request_id"] = request_id
+        status, started = 0, time.perf_counter()
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_marked)
+            except Exception as error:
+                problem = from_exception(error)
+                if status:
+                    raise  # too late for another answer: the server closes the connection
+                await to_response(problem, request_id)(scope, receive, send_marked)
+            finally:
+                _report(scope, status, time.perf_counter() - started)
+
+
+def _report(scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "unmatched")
+    observe_request(scope["method"], route, status, seconds)
+    caller = scope["state"].get("caller")
+    _log.info(
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=status,
+        ms=round(seconds * 1000, 1),
+        project_id=str(caller.project_id) if caller else None,
+    )
+
+
+class IdempotentPosts:
+    """Runs a POST under its Idempotency-Key. Uploads do the same in their router, once they know the body's digest.
+
+    Only answers below 400 are remembered: after an error nothing was done, so a repetition may try again.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, not_here: frozenset[str], sessions: int) -> None:
+        self.app = app
+        self.settings = settings
+        self.not_here = not_here  #: paths that handle their key themselves
+        self.slots = asyncio.Semaphore(sessions)  #: transactions open at once, so that other requests get connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        is_post = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] not in self.not_here
+        key = read_key(Headers(scope=scope).get("idempotency-key")) if is_post else None
+        database: Database | None = scope["app"].state.database if key else None
+        caller = await _find_caller(scope, database) if database else None
+        if key is None or caller is None or database is None:
+            await self.app(scope, receive, send)
+            return
+        body = await _read_body(Request(scope, receive), self.settings.predict_body_max_bytes)
+        fingerprint = hashlib.sha256(body).hexdigest()
+        attempt = Attempt(project_id=caller.project_id, route=f"POST {scope['path']}", key=key, fingerprint=fingerprint)
+        async with self.slots:
+            response = await self._run(scope, body, attempt, database)
+        await response(scope, receive, send)
+
+    async def _run(self, scope: Scope, body: bytes, attempt: Attempt, database: Database) -> Response:
+        begun = await self._begin(attempt, database)
+        if isinstance(begun, Response):
+            return begun
+        try:
+            scope["state"]["session"] = begun
+            response = await _capture(self.app, scope, body)
+            await run_in_threadpool(_end, begun, attempt, response)
+        finally:
+            await run_in_threadpool(begun.close)
+        return response
+
+    async def _begin(self, attempt: Attempt, database: Database) -> Session | Response:
+        deadline = time.monotonic() + WAIT_S
+        while (begun := await run_in_threadpool(_try_begin, database, attempt)) is None:
+            if time.monotonic() > deadline:
+                raise IdempotencyInFlight(headers={"Retry-After": "5"})
+            await asyncio.sleep(POLL_S)
+        return begun
+
+
+def _try_begin(database: Database, attempt: Attempt) -> Session | Response | None:
+    """A session with the lock held, or the remembered answer, or None while another request holds the lock."""
+    session = database.open()
+    keep = False
+    try:
+        if not try_lock(session, attempt):
+            return None
+        if (answer := find_answer(session, attempt)) is not None:
+            return answer
+        keep = True
+        return session
+    finally:
+        if not keep:
+            session.close()
+
+
+def _end(session: Session, attempt: Attempt, response: Response) -> None:
+    if response.status_code >= 400:
+        session.rollback()
+        return
+    remember(session, attempt, response.status_code, dict(response.headers), bytes(response.body))
+    session.commit()
+
+
+async def _find_caller(scope: Scope, database: Database) -> Caller | None:
+    kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        return None
+    caller = await run_in_threadpool(find_caller, database, secret.strip())
+    scope["state"]["caller"] = caller
+    return caller
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"The body is over its limit of {limit} bytes.")
+    return bytes(body)
+
+
+async def _capture(app: ASGIApp, scope: Scope, body: bytes) -> Response:
+    """Run the app on a body that has been read; its whole answer."""
+    response = Response()
+    parts: list[bytes] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            response.status_code, response.raw_headers = message["status"], list(message["headers"])
+        elif message["type"] == "http.response.body":
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    response.body = b"".join(parts)
+    return response

@@ -1,0 +1,79 @@
+"""/v1/projects and /v1/keys."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from app.dependencies import SessionDep, SettingsDep
+from app.errors import NotFound
+from app.pagination import Page, PageDep, make_page
+from app.projects import repository, service
+from app.projects.schemas import (
+    KeyCreate,
+    KeyCreated,
+    KeyRead,
+    ProjectCreate,
+    ProjectDetail,
+    ProjectRead,
+    ProjectUpdate,
+)
+from app.security import AdminCaller, KeyScope, OperatorCaller, ReadCaller
+
+router = APIRouter(prefix="/v1/projects", tags=["projects"])
+keys_router = APIRouter(prefix="/v1/keys", tags=["projects"])
+
+
+@router.post("", status_code=201)
+def create_project(body: ProjectCreate, session: SessionDep, settings: SettingsDep, _: OperatorCaller) -> ProjectRead:
+    """Make a project. Needs the scope `operator`."""
+    return service.read_project(service.create_project(session, body.name, body.quotas), settings)
+
+
+@router.get("")
+def list_projects(page: PageDep, session: SessionDep, settings: SettingsDep, _: OperatorCaller) -> Page[ProjectRead]:
+    """Every project, newest first. Needs the scope `operator`."""
+    rows = repository.list_projects(session, page)
+    return make_page(rows, page, lambda row: row.id, lambda row: service.read_project(row, settings))
+
+
+@router.get("/current")
+def get_own_project(session: SessionDep, settings: SettingsDep, caller: ReadCaller) -> ProjectDetail:
+    """The caller's own project: quotas and usage."""
+    return service.read_detail(session, caller.project_id, settings)
+
+
+@router.get("/{project_id}")
+def get_project(project_id: UUID, session: SessionDep, settings: SettingsDep, caller: ReadCaller) -> ProjectDetail:
+    """A project: one's own, or any for an operator."""
+    if project_id != caller.project_id and not caller.has(KeyScope.OPERATOR):
+        raise NotFound("No project with this id.")
+    return service.read_detail(session, project_id, settings)
+
+
+@router.patch("/{project_id}")
+def update_project(
+    project_id: UUID, body: ProjectUpdate, session: SessionDep, settings: SettingsDep, _: OperatorCaller
+) -> ProjectRead:
+    """Change quotas; null goes back to the service's default. Needs the scope `operator`."""
+    return service.read_project(service.update_quotas(session, project_id, body.quotas), settings)
+
+
+@keys_router.post("", status_code=201)
+def create_key(body: KeyCreate, session: SessionDep, caller: AdminCaller) -> KeyCreated:
+    """Make a key. Its secret is in this answer and nowhere else. Needs the scope `admin`."""
+    return service.create_key_for(session, caller, body)
+
+
+@keys_router.get("")
+def list_keys(page: PageDep, session: SessionDep, caller: AdminCaller) -> Page[KeyRead]:
+    """The project's keys, newest first. Needs the scope `admin`."""
+    rows = repository.list_keys(session, caller.project_id, page)
+    return make_page(rows, page, lambda row: row.id, KeyRead.model_validate)
+
+
+@keys_router.post("/{key_id}:revoke")
+def revoke_key(key_id: UUID, session: SessionDep, caller: AdminCaller) -> KeyRead:
+    """Revoke a key at once and for good. Needs the scope `admin`."""
+    return KeyRead.model_validate(service.revoke(session, caller.project_id, key_id))

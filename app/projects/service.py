@@ -1,0 +1,167 @@
+"""Projects, their keys and their quotas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, Forbidden, NotFound, QuotaExceeded
+from app.projects import repository
+from app.projects.schemas import (
+    EffectiveQuotas,
+    KeyCreate,
+    KeyCreated,
+    KeyRead,
+    ProjectDetail,
+    ProjectRead,
+    Quotas,
+    Usage,
+)
+from app.projects.tables import ApiKey, Project
+from app.security import Caller, KeyScope, hash_secret, new_secret
+from app.settings import Settings
+
+
+def ensure_project(session: Session, name: str) -> Project:
+    """The project of this name, made if it does not exist."""
+    return repository.find_project_by_name(session, name) or create_project(session, name, Quotas())
+
+
+def create_project(session: Session, name: str, quotas: Quotas) -> Project:
+    """A new project.
+
+    Raises:
+        Conflict: the name is taken.
+    """
+    project = Project(name=name, quotas=quotas.model_dump(exclude_none=True))
+    try:
+        with session.begin_nested():
+            session.add(project)
+    except IntegrityError as error:
+        raise Conflict("A project of this name exists.", code="name_taken") from error
+    session.refresh(project)
+    return project
+
+
+def create_key(
+    session: Session, project_id: UUID, name: str, scopes: Iterable[KeyScope], expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is kept nowhere."""
+    secret = new_secret()
+    key = ApiKey(
+        project_id=project_id,
+        name=name,
+        prefix=secret[:8],
+        hash=hash_secret(secret),
+        scopes=sorted({scope.value for scope in scopes}),
+        expires_at=expires_at,
+    )
+    session.add(key)
+    session.flush()
+    session.refresh(key)
+    return key, secret
+
+
+def create_key_for(session: Session, caller: Caller, body: KeyCreate) -> KeyCreated:
+    """A new key on request of a caller, who can't give more than they have.
+
+    Raises:
+        Forbidden: a scope that the caller lacks.
+        NotFound: another project, and the caller is no operator, or no project at all.
+    """
+    lacking = [scope.value for scope in body.scopes if not caller.has(scope)]
+    if lacking:
+        raise Forbidden(f"Your key lacks the scope {lacking[0]!r}, so it can't grant it.")
+    project_id = body.project_id or caller.project_id
+    is_own = project_id == caller.project_id
+    if not is_own and not (caller.has(KeyScope.OPERATOR) and repository.find_project(session, project_id)):
+        raise NotFound("No project with this id.")
+    key, secret = create_key(session, project_id, body.name, body.scopes, body.expires_at)
+    return KeyCreated(**KeyRead.model_validate(key).model_dump(), secret=secret)
+
+
+def update_quotas(session: Session, project_id: UUID, quotas: Quotas) -> Project:
+    """Set the quotas that are given, leave the others.
+
+    Raises:
+        NotFound: no such project.
+    """
+    project = repository.find_project(session, project_id, lock=True)
+    if project is None:
+        raise NotFound("No project with this id.")
+    changes = quotas.model_dump(exclude_unset=True)
+    project.quotas = {name: value for name, value in {**project.quotas, **changes}.items() if value is not None}
+    return project
+
+
+def effective_quotas(project: Project, settings: Settings) -> EffectiveQuotas:
+    """The project's own quotas, else the settings'."""
+    defaults = {
+        "running_jobs": settings.quota_running_jobs,
+        "queued_jobs": settings.quota_queued_jobs,
+        "bytes": settings.quota_bytes,
+    }
+    return EffectiveQuotas(**{**defaults, **project.quotas})
+
+
+def check_bytes(session: Session, project_id: UUID, added: int, settings: Settings) -> None:
+    """Whether a project may store so many bytes more.
+
+    Raises:
+        QuotaExceeded: it may not.
+    """
+    project = repository.find_project(session, project_id)
+    if project is None:
+        raise NotFound("No project with this id.")
+    allowed = effective_quotas(project, settings).bytes
+    used = repository.sum_bytes(session, project_id)
+    if used + added > allowed:
+        raise QuotaExceeded(
+            f"The project stores {used} bytes, {added} more would pass its quota of {allowed}. Delete datasets or "
+            "models, or ask the operator for more.",
+            code="quota_bytes",
+        )
+
+
+def read_project(project: Project, settings: Settings) -> ProjectRead:
+    """A project as clients see it."""
+    return ProjectRead(
+        id=project.id,
+        name=project.name,
+        quotas=effective_quotas(project, settings),
+        created_at=project.created_at,
+    )
+
+
+def read_detail(session: Session, project_id: UUID, settings: Settings) -> ProjectDetail:
+    """A project and what it uses.
+
+    Raises:
+        NotFound: no such project.
+    """
+    project = repository.find_project(session, project_id)
+    if project is None:
+        raise NotFound("No project with this id.")
+    jobs = repository.count_jobs(session, project_id)
+    usage = Usage(
+        running_jobs=jobs.get("running", 0) + jobs.get("cancelling", 0),
+        queued_jobs=jobs.get("queued", 0),
+        bytes=repository.sum_bytes(session, project_id),
+    )
+    return ProjectDetail(**read_project(project, settings).model_dump(), usage=usage)
+
+
+def revoke(session: Session, project_id: UUID, key_id: UUID) -> ApiKey:
+    """Revoke a key of the caller's project.
+
+    Raises:
+        NotFound: no such key.
+    """
+    key = repository.revoke_key(session, project_id, key_id)
+    if key is None:
+        raise NotFound("No key with this id.")
+    return key

@@ -1,0 +1,19 @@
+"""Every noun's router, in the order of the API's documentation."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from app.jobs.router import router as jobs
+from app.knowledge.router import router as knowledge
+from app.models.router import router as models
+from app.projects.router import keys_router as keys
+from app.projects.router import router as projects
+from app.settings import Settings
+from app.system.router import router as system
+
+
+def include_routers(app: FastAPI, settings: Settings) -> None:
+    """Add every route. Uploads and rows may be larger than other bodies."""
+    for router in (jobs, models, knowledge, projects, keys, system):
+        app.include_router(router)

@@ -1,0 +1,128 @@
+"""API keys: who asks, for which project, with which scopes. `assert_guarded`: no /v1 route without a `Caller`."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.routing import iter_route_contexts
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import func, or_, select
+
+from app.database import Database
+from app.errors import Forbidden, Unauthorised
+from app.projects.tables import ApiKey
+
+_PREFIX = "ws_"
+
+
+class KeyScope(StrEnum):
+    """What a key may do; each includes the ones before it."""
+
+    READ = "read"
+    WRITE = "write"  # make and delete datasets, jobs, models
+    ADMIN = "admin"  # the project's keys
+    OPERATOR = "operator"  # projects and their quotas
+
+
+_ORDER = list(KeyScope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """An authenticated request's key."""
+
+    project_id: UUID
+    key_id: UUID
+    scopes: frozenset[KeyScope]
+
+    def has(self, scope: KeyScope) -> bool:
+        """Whether this scope or one that includes it was granted."""
+        return any(granted in self.scopes for granted in _ORDER[_ORDER.index(scope) :])
+
+
+def new_secret() -> str:
+    """A fresh key of 256 random bits."""
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_secret(secret: str) -> str:
+    """What the database keeps of a key. The key is random, so a plain digest can't be guessed."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def find_caller(database: Database, secret: str) -> Caller | None:
+    """The caller of a valid key; None when it is unknown, expired or revoked."""
+    valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+    query = select(ApiKey.project_id, ApiKey.id, ApiKey.scopes).where(
+        ApiKey.hash == hash_secret(secret), ApiKey.revoked_at.is_(None), valid
+    )
+    with database.transaction() as session:
+        row = session.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Caller(project_id=row[0], key_id=row[1], scopes=frozenset(KeyScope(scope) for scope in row[2]))
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, as `Authorization: Bearer ws_…`.")
+
+
+def authenticate(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Caller:
+    """The caller, looked up once a request in a transaction of its own, so that no connection is held while waiting.
+
+    Raises:
+        Unauthorised: no valid key.
+    """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is None and credentials is not None:
+        known = request.state.caller = find_caller(request.app.state.database, credentials.credentials)
+    if known is None:
+        raise Unauthorised(
+            "Send a valid API key as `Authorization: Bearer ws_…`.", headers={"WWW-Authenticate": "Bearer"}
+        )
+    return known
+
+
+_GUARDS: set[Callable[..., Any]] = set()
+
+
+def _require(scope: KeyScope) -> Callable[[Caller], Caller]:
+    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if not caller.has(scope):
+            raise Forbidden(f"This needs a key with the scope {scope.value!r}.")
+        return caller
+
+    _GUARDS.add(check)
+    check.__name__ = f"require_{scope.value}"
+    return check
+
+
+ReadCaller = Annotated[Caller, Depends(_require(KeyScope.READ))]
+WriteCaller = Annotated[Caller, Depends(_require(KeyScope.WRITE))]
+AdminCaller = Annotated[Caller, Depends(_require(KeyScope.ADMIN))]
+OperatorCaller = Annotated[Caller, Depends(_require(KeyScope.OPERATOR))]
+
+
+def assert_guarded(app: FastAPI) -> None:
+    """Refuse to build an app in which some /v1 route asks for no caller.
+
+    Raises:
+        RuntimeError: names the route.
+    """
+    for route in iter_route_contexts(app.routes):
+        if (route.path or "").startswith("/v1") and not _is_guarded(getattr(route, "dependant", None)):
+            raise RuntimeError(f"{route.methods} {route.path} has no Caller dependency")
+
+
+def _is_guarded(dependant: Any) -> bool:
+    if dependant is None:
+        return False
+    return dependant.call in _GUARDS or any(_is_guarded(inner) for inner in dependant.dependencies)

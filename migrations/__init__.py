@@ -1,0 +1,1 @@
+"""Alembic: one reviewed revision a schema change."""
