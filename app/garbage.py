@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select
 
 from app.blobs import Blobs
 from app.database import Database
+from app.datasets.service import collect_orphans
 from app.idempotency import IdempotencyKey
 from app.jobs import recovery
 from app.jobs.leases import interval
@@ -28,7 +29,7 @@ def collect_garbage(database: Database, blobs: Blobs, settings: Settings) -> int
         recovery.forget_workers(session, after_s=age_s)
         old = IdempotencyKey.created_at < func.clock_timestamp() - interval(settings.idempotency_ttl_s)
         session.execute(delete(IdempotencyKey).where(old))
-    removed = blobs.delete_temporary(older_than_s=TEMPORARY_AGE_S)
+    removed = blobs.delete_temporary(older_than_s=TEMPORARY_AGE_S) + collect_orphans(database, blobs)
     for names in _batches(blobs.children("jobs")):
         models = _models(database, names)
         for name in names:

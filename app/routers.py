@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from app.datasets.router import router as datasets
 from app.jobs.router import router as jobs
 from app.knowledge.router import router as knowledge
 from app.models.router import router as models
@@ -17,3 +18,4 @@ def include_routers(app: FastAPI, settings: Settings) -> None:
     """Add every route. Uploads and rows may be larger than other bodies."""
     for router in (jobs, models, knowledge, projects, keys, system):
         app.include_router(router)
+    app.include_router(datasets, max_body_size=settings.upload_max_bytes + (1 << 20))  # a form's boundaries beside the file
