@@ -18,4 +18,5 @@ def include_routers(app: FastAPI, settings: Settings) -> None:
     """Add every route. Uploads and rows may be larger than other bodies."""
     for router in (jobs, models, knowledge, projects, keys, system):
         app.include_router(router)
-    app.include_router(datasets, max_body_size=settings.upload_max_bytes + (1 << 20))  # a form's boundaries beside the file
+    # a megabyte more than the file: a form has boundaries
+    app.include_router(datasets, max_body_size=settings.upload_max_bytes + (1 << 20))
