@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, LargeBinary, delete, func, text
+from sqlalchemy import ForeignKey, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from starlette.responses import Response
 
@@ -118,9 +118,3 @@ def remember(session: Session, attempt: Attempt, status: int, headers: Mapping[s
     session.add(
         IdempotencyKey(**attempt.__dict__, status=status, headers=kept, body=body if len(body) <= _BODY_MAX else None)
     )
-
-
-def forget_old(session: Session, ttl_s: float) -> None:
-    """Drop answers older than `ttl_s` seconds."""
-    limit = func.now() - text("make_interval(secs => :ttl)").bindparams(ttl=ttl_s)
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < limit))

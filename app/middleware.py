@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import Database
-from app.errors import IdempotencyInFlight, TooLarge
+from app.errors import Conflict, IdempotencyInFlight, TooLarge
 from app.idempotency import POLL_S, WAIT_S, Attempt, find_answer, read_key, remember, try_lock
 from app.ids import new_id
 from app.problems import from_exception, to_response
@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.system.metrics import observe_request
 
 _log = structlog.get_logger("app.requests")
+_ONCE = "This was done before. Its answer held a secret, which is kept nowhere: revoke that one and make another."
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -146,7 +147,10 @@ def _end(session: Session, attempt: Attempt, response: Response) -> None:
     if response.status_code >= 400:
         session.rollback()
         return
-    remember(session, attempt, response.status_code, dict(response.headers), bytes(response.body))
+    kept = response
+    if "no-store" in response.headers.get("cache-control", ""):
+        kept = to_response(Conflict(_ONCE, code="answer_not_kept"), None)
+    remember(session, attempt, kept.status_code, dict(kept.headers), bytes(kept.body))
     session.commit()
 
 

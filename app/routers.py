@@ -13,10 +13,11 @@ from app.projects.router import router as projects
 from app.settings import Settings
 from app.system.router import router as system
 
+_FORM_BYTES = 1 << 20  #: what a form's boundaries add to a file
+
 
 def include_routers(app: FastAPI, settings: Settings) -> None:
-    """Add every route. Uploads and rows may be larger than other bodies."""
+    """Add every route. Uploads may be larger than other bodies."""
+    app.include_router(datasets, max_body_size=settings.upload_max_bytes + _FORM_BYTES)
     for router in (jobs, models, knowledge, projects, keys, system):
         app.include_router(router)
-    # a megabyte more than the file: a form has boundaries
-    app.include_router(datasets, max_body_size=settings.upload_max_bytes + (1 << 20))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.dependencies import SessionDep, SettingsDep
 from app.errors import NotFound
@@ -61,8 +61,9 @@ def update_project(
 
 
 @keys_router.post("", status_code=201)
-def create_key(body: KeyCreate, session: SessionDep, caller: AdminCaller) -> KeyCreated:
+def create_key(body: KeyCreate, response: Response, session: SessionDep, caller: AdminCaller) -> KeyCreated:
     """Make a key. Its secret is in this answer and nowhere else. Needs the scope `admin`."""
+    response.headers["Cache-Control"] = "no-store"
     return service.create_key_for(session, caller, body)
 
 
