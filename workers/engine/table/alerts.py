@@ -1,7 +1,7 @@
 """What a human should know of a table before trusting a model of it. Codes are stable.
 
 constant, id_like, duplicate_column, rare_class, high_missing, infinite_values, mixed_types, renamed_column; given a
-target also leaking, and rare_class as a warning (see `target_alerts`).
+target also leaking (`leaks.target_alerts`).
 """
 
 from __future__ import annotations
