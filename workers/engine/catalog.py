@@ -6,7 +6,7 @@ Adding a learner is one file in `learners/` and one line in LEARNERS; a strategy
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import SpaceError
 from .types import TaskKind
@@ -82,7 +82,7 @@ def get_strategy(name: str) -> type[Strategy]:
     return _load("search", STRATEGIES, name)  # type: ignore[no-any-return]
 
 
-def _load(folder: str, registry: dict[str, str], name: str) -> object:
+def _load(folder: str, registry: dict[str, str], name: str) -> Any:
     if name not in registry:
         raise SpaceError(f"Unknown {folder} name {name!r}; known: {', '.join(registry)}.")
     module, attribute = registry[name].split(":")

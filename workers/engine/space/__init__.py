@@ -1,0 +1,17 @@
+"""The configuration space. Light: the service imports it too."""
+
+from .hyperparameters import Choice, Condition, Float, Hyperparameter, Int, is_active
+from .space import Space, canonical, decode, encode
+
+__all__ = [
+    "Choice",
+    "Condition",
+    "Float",
+    "Hyperparameter",
+    "Int",
+    "Space",
+    "canonical",
+    "decode",
+    "encode",
+    "is_active",
+]
