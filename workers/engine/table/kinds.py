@@ -14,7 +14,8 @@ _ID_SHARE = 0.98  # of present values that are distinct
 _TEXT_WORDS = 3.0  # mean words of distinct values
 _TEXT_SHARE = 0.2  # distinct values to rows
 _ID_NAME = re.compile(
-    r"(.*[_\- .])?(id|ids|uuid|guid|key|index|idx|rowid|row|rownum|row_?number|nr|no)|unnamed: ?0|column_1|.*[a-z]Id|",
+    r"(.*[_\- .])?(id|ids|uuid|guid|key|index|idx|rowid|row|rownum|row_?number|nr|no)"
+    r"|.*[a-z]Id|unnamed: ?0|__index_level_[0-9]__|column_1",
     re.ASCII,
 )
 

@@ -133,8 +133,9 @@ def _rank_agreement(numbers: Array, answer: Array) -> float:
     present = ~np.isnan(numbers)
     if present.mean() < 0.5 or np.ptp(numbers[present]) == 0 or np.ptp(answer[present]) == 0:
         return 0.0
-    ranks = (np.unique(values[present], return_inverse=True)[1] for values in (numbers, answer))
-    return float(np.corrcoef(*ranks)[0, 1] ** 2 * present.mean())
+    ranks = np.stack([np.unique(values[present], return_inverse=True)[1] for values in (numbers, answer)])
+    correlation: Array = np.asarray(np.corrcoef(ranks.astype(np.float64)))
+    return float(correlation[0, 1] ** 2 * present.mean())
 
 
 def _explained(bins: Array, y: Array, is_classes: bool) -> float:
