@@ -1,0 +1,115 @@
+"""One wrapper for every library's estimator: absent classes, target units, and what a bundle keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..bundle.export import MemberExport
+from .base import Array, FitContext
+
+#: makes the library's estimator, given how many classes the training rows have (0 in regression)
+Make = Callable[[int], Any]
+
+
+class Wrapped:
+    """A library's estimator in the engine's terms.
+
+    In classification the library sees classes 0..m-1 of those present; `predict_proba` is (n, n_classes) again. In
+    regression it sees the target with mean 0 and deviation 1. One class or a constant target needs no estimator.
+
+    Args:
+        make: the library's estimator.
+        context: of the fit.
+        weighted: whether the library takes sample weights; where it does not, rows are resampled by weight.
+    """
+
+    def __init__(self, make: Make, context: FitContext, *, weighted: bool = True) -> None:
+        self.inner_: Any = None
+        self.make = make
+        self.context = context
+        self.weighted = weighted
+
+    def fit(self, X: Array, y: Array, sample_weight: Array | None = None, eval_set: Any = None) -> Wrapped:
+        """Fit on (n, columns) and (n,); see base.Estimator."""
+        if sample_weight is not None and not self.weighted:
+            X, y, sample_weight = _resample(X, y, sample_weight, self.context.seed)
+        local = self._localise(y, sample_weight)
+        self.inner_ = None if self.is_constant else self.make(len(self.classes_) if self.context.n_classes else 0)
+        if self.inner_ is not None:
+            self._fit_inner(X, local, sample_weight, self._local_eval(eval_set))
+        return self
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the training rows leave nothing to learn."""
+        return len(self.classes_) == 1 if self.context.n_classes else self.scale_ == 0.0
+
+    def predict(self, X: Array) -> Array:
+        """(n,) values, or class indices."""
+        if self.context.n_classes:
+            return np.asarray(self.predict_proba(X).argmax(axis=1))
+        if self.inner_ is None:
+            return np.full(len(X), self.shift_)
+        return np.asarray(self._raw(X), dtype=np.float64).reshape(len(X)) * self.scale_ + self.shift_
+
+    def predict_proba(self, X: Array) -> Array:
+        """(n, n_classes), rows sum to 1."""
+        out = np.zeros((len(X), self.context.n_classes))
+        if self.inner_ is None:
+            out[:, self.classes_[0]] = 1.0
+            return out
+        raw = np.asarray(self._raw(X), dtype=np.float64)
+        out[:, self.classes_] = np.stack([1 - raw, raw], axis=1) if raw.ndim == 1 else raw
+        return out
+
+    def export_member(self) -> MemberExport:
+        """What a bundle keeps."""
+        if self.inner_ is None:
+            answer = np.eye(self.context.n_classes)[self.classes_[0]] if self.context.n_classes else [self.shift_]
+            return MemberExport(format="constant", model=answer)
+        format_, model, options = self._model()
+        if self.context.n_classes:
+            return MemberExport(format=format_, model=model, classes=tuple(map(int, self.classes_)), options=options)
+        return MemberExport(format=format_, model=model, shift=self.shift_, scale=self.scale_, options=options)
+
+    def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
+        if weight is None:
+            self.inner_.fit(X, y)
+        else:
+            self.inner_.fit(X, y, sample_weight=weight)
+
+    def _raw(self, X: Array) -> Any:
+        return self.inner_.predict_proba(X) if self.context.n_classes else self.inner_.predict(X)
+
+    def _model(self) -> tuple[str, Any, dict[str, Any]]:
+        return "sklearn", self.inner_, {}
+
+    def _localise(self, y: Array, weight: Array | None) -> Any:
+        if self.context.n_classes:
+            self.classes_ = np.unique(y)
+            return np.searchsorted(self.classes_, y)
+        self.shift_ = float(np.average(y, weights=weight))
+        self.scale_ = float(np.sqrt(np.average((y - self.shift_) ** 2, weights=weight)))
+        if self.scale_ < 1e-12 * max(1.0, abs(self.shift_)):
+            self.scale_ = 0.0
+        return (y - self.shift_) / (self.scale_ or 1.0)
+
+    def _local_eval(self, eval_set: Any) -> Any:
+        if eval_set is None:
+            return None
+        X, y = eval_set
+        if not self.context.n_classes:
+            return X, (y - self.shift_) / (self.scale_ or 1.0)
+        known = np.isin(y, self.classes_)
+        return (X[known], np.searchsorted(self.classes_, y[known])) if known.any() else None
+
+
+def _resample(X: Array, y: Array, weight: Array, seed: int) -> tuple[Array, Array, None]:
+    """As many rows, each as often as its weight says (systematic resampling, so that little is left to chance)."""
+    edges = np.cumsum(weight) / weight.sum()
+    points = (np.arange(len(y)) + np.random.default_rng(seed).random()) / len(y)
+    rows = np.minimum(np.searchsorted(edges, points), len(y) - 1)
+    return X[rows], y[rows], None
