@@ -19,7 +19,7 @@ from app.database import Database
 from app.errors import Conflict, IdempotencyInFlight, TooLarge
 from app.idempotency import POLL_S, WAIT_S, Attempt, find_answer, read_key, remember, try_lock
 from app.ids import new_id
-from app.problems import from_exception, to_response
+from app.problems import MEDIA_TYPE, from_exception, to_response
 from app.security import Caller, find_caller
 from app.settings import Settings
 from app.system.metrics import observe_request
@@ -48,6 +48,8 @@ class RequestContext:
         async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                if message["status"] == 413 and not _is_problem(message):
+                    raise TooLarge("The body is over its limit.")  # Starlette's own answer is plain text
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
@@ -62,6 +64,10 @@ class RequestContext:
                 await to_response(problem, request_id)(scope, receive, send_marked)
             finally:
                 _report(scope, status, time.perf_counter() - started)
+
+
+def _is_problem(start: Message) -> bool:
+    return MutableHeaders(scope=start).get("content-type", "") == MEDIA_TYPE
 
 
 def _report(scope: Scope, status: int, seconds: float) -> None:

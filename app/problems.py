@@ -70,7 +70,7 @@ def from_exception(error: Exception) -> AppError:
     if isinstance(error, AppError):
         return error
     if isinstance(error, RequestValidationError):
-        return _from_validation(error.errors())
+        return _from_validation(error.errors(), error.body)
     if isinstance(error, HTTPException):
         return _from_http(error)
     if (known := _from_outage(error)) is not None:
@@ -120,17 +120,29 @@ def _code(status: HTTPStatus) -> str:
     return status.phrase.lower().replace(" ", "_").replace("'", "")
 
 
-def _from_validation(errors: Sequence[Mapping[str, Any]]) -> AppError:
-    problems = [_field_problem(error["loc"], str(error["msg"])) for error in errors[:50]]
+def _from_validation(errors: Sequence[Mapping[str, Any]], body: Any) -> AppError:
+    problems = [_field_problem(error["loc"], str(error["msg"]), body) for error in errors[:50]]
     first = problems[0]
     where = first.get("pointer") or first.get("parameter") or "the body"
     return InvalidRequest(f"{where}: {first['detail']}", errors=problems)
 
 
-def _field_problem(location: Sequence[Any], message: str) -> dict[str, str]:
+def _field_problem(location: Sequence[Any], message: str, body: Any) -> dict[str, str]:
     message = message.removeprefix("Value error, ")
     place, *path = location
     if place == "body":
-        escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
-        return {"pointer": "".join(f"/{part}" for part in escaped), "detail": message}
+        return {"pointer": _pointer(path, body), "detail": message}
     return {"parameter": ".".join(str(part) for part in path) or str(place), "detail": message}
+
+
+def _pointer(path: Sequence[Any], body: Any) -> str:
+    """A JSON Pointer to what the client sent; parts that only name a branch of a union are left out."""
+    pointer = ""
+    for place, part in enumerate(path):
+        try:
+            body = body[part]
+        except (KeyError, IndexError, TypeError):
+            if place < len(path) - 1 or not isinstance(body, dict):
+                continue
+        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+    return pointer

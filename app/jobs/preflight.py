@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from app.datasets.tables import Dataset
 from app.jobs.schemas import Alert, Cost
-from workers.engine.catalog import LEARNERS, get_learner
+from workers.engine.catalog import LEARNERS
 from workers.engine.learners.base import Size
+from workers.engine.space import Space
 from workers.engine.types import ColumnKind, TaskKind
 
 _FEW_ROWS = 100
@@ -29,18 +30,10 @@ def list_alerts(spec: Mapping[str, Any], dataset: Dataset) -> list[Alert]:
 
 def predict_cost(spec: Mapping[str, Any], dataset: Dataset) -> Cost:
     """The budget, and each learner's predicted seconds; learners that decline the table are left out."""
-    kind = TaskKind(spec["kind"])
-    target = _target(spec, dataset)
-    size = Size(
-        rows=dataset.rows - target["missing"],
-        columns=len(list_features(spec)),
-        classes=target["distinct"] if kind.is_classification else 0,
-    )
-    fit_seconds = {}
-    for name in _allowed(spec):
-        learner = get_learner(name)
-        if kind in learner.kinds and learner.declines(size) is None:
-            fit_seconds[name] = round(float(learner.cost(learner.defaults[0], size)), 3)
+    size = measure(spec, dataset)
+    space = make_space(spec, size)
+    firsts = space.defaults()[: len(space.learners)]  # each learner's first
+    fit_seconds = {first["learner"]: round(float(space.cost(first, size)), 3) for first in firsts}
     return Cost(seconds=spec["budget"]["seconds"], trials=spec["budget"]["trials"], fit_seconds=fit_seconds)
 
 
@@ -56,10 +49,22 @@ def list_features(spec: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _allowed(spec: Mapping[str, Any]) -> Iterable[str]:
+def measure(spec: Mapping[str, Any], dataset: Dataset) -> Size:
+    """The size of a resolved spec's task."""
+    target = _target(spec, dataset)
+    classes = target["distinct"] if TaskKind(spec["kind"]).is_classification else 0
+    return Size(rows=dataset.rows - target["missing"], columns=len(list_features(spec)), classes=classes)
+
+
+def make_space(spec: Mapping[str, Any], size: Size) -> Space:
+    """The space that a resolved spec searches.
+
+    Raises:
+        SpaceError: no algorithm is left.
+    """
     algorithms = spec["algorithms"]
     names = LEARNERS if algorithms["include"] is None else algorithms["include"]
-    return [name for name in names if name not in algorithms["exclude"]]
+    return Space([name for name in names if name not in algorithms["exclude"]], TaskKind(spec["kind"]), size)
 
 
 def _target(spec: Mapping[str, Any], dataset: Dataset) -> Mapping[str, Any]:

@@ -117,7 +117,11 @@ def list_events_since(session: Session, since: Mapping[UUID, int]) -> dict[UUID,
         return {}
     ids = array(list(since.keys()), type_=Uuid())
     seqs = array(list(since.values()), type_=BigInteger())
-    known = func.unnest(ids, seqs).table_valued(column("id", Uuid), column("seq", BigInteger), name="known")
+    known = (
+        func.unnest(ids, seqs)
+        .table_valued(column("id", Uuid), column("seq", BigInteger), name="known")
+        .render_derived()
+    )
     query = select(JobEvent).join(known, (JobEvent.job_id == known.c.id) & (JobEvent.seq > known.c.seq))
     found: dict[UUID, list[JobEvent]] = defaultdict(list)
     for event in session.scalars(query.order_by(JobEvent.job_id, JobEvent.seq)):

@@ -8,9 +8,11 @@ from typing import Any
 
 from app.datasets.tables import Dataset
 from app.errors import InvalidRequest
+from app.jobs.preflight import make_space, measure
 from app.jobs.schemas import JobSpec
 from app.settings import Settings
 from workers.engine.catalog import DEFAULT_METRIC, LEARNERS, METRICS, STRATEGIES, get_learner, infer_task_kind
+from workers.engine.errors import SpaceError
 from workers.engine.types import ColumnKind, Scheme, TaskKind
 
 MIN_ROWS = 10  #: with a target
@@ -34,6 +36,7 @@ class _Resolver:
 
     def __init__(self, spec: JobSpec, dataset: Dataset, settings: Settings) -> None:
         self.spec = spec
+        self.dataset = dataset
         self.settings = settings
         self.rows = dataset.rows
         self.columns: dict[str, Mapping[str, Any]] = {info["name"]: info for info in dataset.columns}
@@ -52,10 +55,11 @@ class _Resolver:
             self._check_target(kind, target)
             resolved["positive_class"] = self._resolve_positive_class(kind, target)
             self._check_class_weight(kind, target)
-            self._check_learners(kind)
         resolved["validation"]["scheme"] = self._resolve_validation()
         self._check_weights()
         resolved["features"]["kinds"] = self._resolve_features()
+        if not self.problems:
+            self._check_learners(resolved)
         if self.problems:
             first = self.problems[0]
             raise InvalidRequest(f"{first['pointer']}: {first['detail']}", errors=self.problems)
@@ -157,16 +161,14 @@ class _Resolver:
                     detail = f"{label!r} is not a class of the target; classes are {_list(classes)}."
                     self._problem(f"/class_weight/{escape(label)}", detail)
 
-    def _check_learners(self, kind: TaskKind) -> None:
-        include, exclude = self.spec.algorithms.include, set(self.spec.algorithms.exclude)
-        if not set(include or ()) | exclude <= LEARNERS.keys():
-            return  # said already
-        fitting = {name for name in LEARNERS if kind in get_learner(name).kinds}
-        for place, name in enumerate(include or ()):
-            if name not in fitting:
-                self._problem(f"/algorithms/include/{place}", f"{name} can't do {kind.value} tasks.")
-        if not (fitting & set(include if include is not None else LEARNERS)) - exclude:
-            self._problem("/algorithms", "No algorithm is left.")
+    def _check_learners(self, resolved: dict[str, Any]) -> None:
+        for place, name in enumerate(self.spec.algorithms.include or ()):
+            if resolved["kind"] not in get_learner(name).kinds:
+                self._problem(f"/algorithms/include/{place}", f"{name} can't do {resolved['kind']} tasks.")
+        try:
+            make_space(resolved, measure(resolved, self.dataset))
+        except SpaceError as error:
+            self._problem("/algorithms", str(error))
 
     def _resolve_validation(self) -> str:
         validation, scheme = self.spec.validation, self.spec.validation.scheme

@@ -1,7 +1,7 @@
 """Waiting for jobs to change: long polls and event streams, woken by one LISTEN connection a process.
 
 A waiter holds neither a thread nor a connection. When a job changes it is read once, for all of its waiters. Lost
-notifications cost a few seconds: every watched job is also looked at each `POLL_S`.
+notifications cost a few seconds: every watched job is also looked at each `_POLL_S`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import anyio.to_thread
 import psycopg
 import structlog
 from anyio import CapacityLimiter
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
 from app.jobs import repository
@@ -31,7 +30,7 @@ from app.system.metrics import WAITERS
 
 _log = structlog.get_logger(__name__)
 
-POLL_S = 5.0  #: every watched job is looked at this often, notified or not
+_POLL_S = 5.0  #: every watched job is looked at this often, notified or not
 _SETTLE_S = 0.02  #: notifications of this long are answered by one query
 _TAIL = 500  #: events kept in memory for the streams of one job; older ones are read from the database
 _PAGE = 500  #: events read at a time
@@ -157,7 +156,7 @@ class JobWatch:
     async def _refresh(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                await asyncio.wait_for(self._wake.wait(), self._settings.interval(_POLL_S))
             except TimeoutError:
                 self._dirty.update(self._watched)
             await asyncio.sleep(_SETTLE_S)
@@ -167,8 +166,8 @@ class JobWatch:
                 continue
             try:
                 await self._read_into(ids)
-            except SQLAlchemyError as error:
-                _log.warning("watched jobs can't be read", error=str(error))
+            except Exception as error:  # nobody may ever wait in vain
+                _log.warning("watched jobs can't be read", exc_info=error)
                 self._dirty |= ids
                 await asyncio.sleep(1)
                 self._wake.set()

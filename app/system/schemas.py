@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
@@ -22,6 +22,13 @@ class Readiness(BaseModel):
     disk: str
 
 
+class SpaceOfKind(BaseModel):
+    """Hyperparameters of every learner that can do a kind of task."""
+
+    version: str
+    learners: dict[str, list[dict[str, Any]]]
+
+
 class SpaceRead(BaseModel):
     """What jobs may name, and the space that they search."""
 
@@ -30,4 +37,4 @@ class SpaceRead(BaseModel):
     metrics: dict[str, list[str]]
     default_metrics: dict[str, str]
     column_kinds: list[str]
-    spaces: dict[str, dict[str, Any]]
+    spaces: dict[str, SpaceOfKind] = Field(description="By kind of task.")

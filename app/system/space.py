@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import import_module
-from typing import Any
 
-from app.system.schemas import SpaceRead
+from app.system.schemas import SpaceOfKind, SpaceRead
 from workers.engine.catalog import DEFAULT_METRIC, LEARNERS, METRICS, STRATEGIES
+from workers.engine.space import Space
 from workers.engine.types import ColumnKind, TaskKind
 
 
@@ -24,6 +23,6 @@ def describe_space() -> SpaceRead:
     )
 
 
-def _space(kind: TaskKind) -> dict[str, Any]:
-    space = import_module("workers.engine.space").Space(tuple(LEARNERS), kind)
-    return {"version": space.version, **space.to_json()}
+def _space(kind: TaskKind) -> SpaceOfKind:
+    space = Space(LEARNERS, kind)
+    return SpaceOfKind(version=space.version, learners=space.to_json())
