@@ -1,0 +1,95 @@
+"""The main function of a trial process: bounded by the kernel where it can be, watched by the pool for the rest."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..catalog import LEARNERS
+from ..types import Proposal, TrialStatus
+
+_PR_SET_PDEATHSIG = 1
+_ARENAS_MB = 1536  # address space that libraries reserve and do not use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a trial process is told. Pickled by us for a process of ours; nothing pickled ever comes back."""
+
+    prepared: Path
+    folder: Path
+    number: int
+    proposal: Proposal
+    threads: int
+    seconds: float | None
+    memory_mb: int
+    is_refit: bool = False
+    iterations: int | None = None
+    #: the registry of the parent: a learner registered there is known here too
+    learners: Mapping[str, str]
+
+
+def main(work: Work, parent: int) -> None:
+    """Do the work, leave `outcome.json`, exit at once: no handler of any library gets a say."""
+    _bind(work, parent)
+    LEARNERS.update(work.learners)
+    code = 0
+    try:
+        _run(work)
+    except BaseException:  # reported in the log beside the outcome; the exit code is what counts
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _bind(work: Work, parent: int) -> None:
+    """Die with the template, be a session of our own, take the blame when memory runs out."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    limit = (work.memory_mb + _ARENAS_MB) * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    log = os.open(work.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.chdir(work.folder)
+
+
+def _run(work: Work) -> None:
+    from .prepare import open_prepared
+    from .trial import Outcome, evaluate, refit, write_outcome
+
+    started, cpu = time.monotonic(), time.process_time()
+    try:
+        prepared = open_prepared(work.prepared)
+        shared: dict[str, Any] = {"threads": work.threads, "seconds": work.seconds}
+        if work.is_refit:
+            outcome = refit(prepared, work.proposal.configuration, work.iterations, work.folder, **shared)
+        else:
+            outcome = evaluate(prepared, work.number, work.proposal, work.folder, **shared)
+    except MemoryError:
+        outcome = Outcome(status=TrialStatus.OUT_OF_MEMORY, reason="the process could not get the memory it asked for")
+    except Exception as error:  # whatever a library raises for a configuration costs this trial and no more
+        import traceback
+
+        traceback.print_exc()
+        outcome = Outcome(status=TrialStatus.FAILED, reason=f"{type(error).__name__}: {error}"[:500])
+    outcome.seconds = time.monotonic() - started
+    outcome.cpu_seconds = time.process_time() - cpu
+    write_outcome(outcome, work.folder)

@@ -1,0 +1,216 @@
+"""Trial processes: forked from a warm template, bounded in time and memory, each a trial's only victim.
+
+Children report by a JSON file; nothing they write is ever unpickled. A thread samples memory and clocks every 50 ms.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.forkserver import _forkserver
+from pathlib import Path
+from typing import Any
+
+from ..catalog import LEARNERS
+from ..types import Proposal, Trial, TrialStatus
+from . import child
+from .prepare import PreparedTask
+from .processes import kill_tree, private_mb, tree
+
+_SAMPLE_S = 0.05
+_MOST_PROCESSES = 32  # of one trial
+_GRACE_S = 1.0  # a trial that ends by itself in time is better than one killed
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["workers.engine.evaluation.template"])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial or a refit that has ended, and the folder with what it left."""
+
+    trial: Trial
+    folder: Path
+    is_refit: bool
+
+
+@dataclass
+class _Running:
+    work: child.Work
+    process: ForkServerProcess
+    started: float
+    peak_mb: float = 0.0
+    verdict: tuple[TrialStatus, str] | None = field(default=None)
+
+    def sample(self) -> tuple[TrialStatus, str] | None:
+        """What is over its limit, if anything is."""
+        members = tree(self.process.pid or 0)
+        memory = sum(private_mb(pid) for pid in members)
+        self.peak_mb = max(self.peak_mb, memory)
+        if memory > self.work.memory_mb:
+            return TrialStatus.OUT_OF_MEMORY, f"used {memory:.0f} MB; the limit is {self.work.memory_mb} MB"
+        if len(members) > _MOST_PROCESSES:
+            return TrialStatus.CRASHED, f"started more than {_MOST_PROCESSES} processes"
+        seconds = self.work.seconds
+        if seconds is not None and time.monotonic() - self.started > seconds * 1.1 + _GRACE_S:
+            return TrialStatus.TIMED_OUT, f"took longer than {seconds:.1f} s"
+        return None
+
+
+def warm_up() -> None:
+    """Start the template and have it fork once, so that the first trial starts in milliseconds. About 2 s."""
+    process = _CONTEXT.Process(target=_nothing)
+    process.start()
+    process.join()
+
+
+def _nothing() -> None:
+    pass
+
+
+class TrialPool:
+    """Runs up to `workers` trials side by side, `threads` cores each. Not thread-safe: one owner submits and waits."""
+
+    def __init__(self, prepared: PreparedTask, scratch: Path, *, workers: int, threads: int = 1) -> None:
+        self.prepared, self.scratch = prepared, scratch
+        self.workers, self.threads = workers, threads
+        self._running: dict[int, _Running] = {}  # by sentinel
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True, name="trial-watch")
+        self._watcher.start()
+
+    @property
+    def running(self) -> int:
+        """How many trials and refits have not been handed out by `wait`."""
+        return len(self._running)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another can be submitted."""
+        return self.running < self.workers
+
+    def submit(self, number: int, proposal: Proposal, *, seconds: float | None, memory_mb: int) -> None:
+        """Start a trial; its folder is `scratch/trial_<number>`."""
+        self._start(
+            child.Work(
+                prepared=self.prepared.folder,
+                folder=self.scratch / f"trial_{number}",
+                number=number,
+                proposal=proposal,
+                threads=self.threads,
+                seconds=seconds,
+                memory_mb=memory_mb,
+                learners=dict(LEARNERS),
+            )
+        )
+
+    def submit_refit(
+        self,
+        number: int,
+        proposal: Proposal,
+        *,
+        iterations: int | None,
+        seconds: float | None,
+        memory_mb: int,
+        threads: int | None = None,
+    ) -> None:
+        """Start a refit of trial `number` on all rows; its folder is `scratch/refit_<number>`."""
+        self._start(
+            child.Work(
+                prepared=self.prepared.folder,
+                folder=self.scratch / f"refit_{number}",
+                number=number,
+                proposal=proposal,
+                threads=threads or self.threads,
+                seconds=seconds,
+                memory_mb=memory_mb,
+                is_refit=True,
+                iterations=iterations,
+                learners=dict(LEARNERS),
+            )
+        )
+
+    def wait(self, timeout: float | None) -> list[Finished]:
+        """What has ended, in order of number; empty after `timeout` seconds or when nothing runs."""
+        ended = wait_for(list(self._running), timeout) if self._running else []
+        finished = [self._collect(sentinel) for sentinel in ended if isinstance(sentinel, int)]
+        return sorted(finished, key=lambda one: one.trial.number)
+
+    def kill_all(self) -> None:
+        """End everything that runs; it is as if it had never been submitted."""
+        with self._lock:
+            doomed = list(self._running.values())
+            self._running.clear()
+        for running in doomed:
+            kill_tree(running.process.pid or 0)
+            running.process.join()
+
+    def close(self) -> None:
+        """Kill what runs and stop watching."""
+        self.kill_all()
+        self._closing.set()
+        self._watcher.join()
+
+    def _start(self, work: child.Work) -> None:
+        shutil.rmtree(work.folder, ignore_errors=True)
+        work.folder.mkdir(parents=True)
+        process = _CONTEXT.Process(target=child.main, args=(work, _template_pid()), daemon=True)
+        process.start()
+        with self._lock:
+            self._running[process.sentinel] = _Running(work, process, time.monotonic())
+
+    def _collect(self, sentinel: int) -> Finished:
+        with self._lock:
+            running = self._running.pop(sentinel)
+        kill_tree(running.process.pid or 0)  # whatever it has left behind in its session
+        running.process.join()
+        return Finished(_trial(running), running.work.folder, running.work.is_refit)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(_SAMPLE_S):
+            with self._lock:
+                current = list(self._running.values())
+            for running in current:
+                if running.verdict is None and (verdict := running.sample()) is not None:
+                    running.verdict = verdict
+                    kill_tree(running.process.pid or 0)
+
+
+def _template_pid() -> int:
+    _forkserver.ensure_running()
+    return int(_forkserver._forkserver_pid)  # type: ignore[attr-defined]
+
+
+def _trial(running: _Running) -> Trial:
+    work, outcome = running.work, _read_outcome(running.work.folder)
+    common: dict[str, Any] = {
+        "number": work.number,
+        "proposal": work.proposal,
+        "memory_mb": round(running.peak_mb, 1),
+        "seconds": time.monotonic() - running.started,
+    }
+    if running.verdict is not None:
+        status, reason = running.verdict
+        return Trial(status=status, reason=reason, timed=status is TrialStatus.TIMED_OUT, **common)
+    if outcome is None:
+        code = running.process.exitcode
+        reason = f"ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return Trial(status=TrialStatus.CRASHED, reason=reason, **common)
+    for name in ("fold_losses", "best_iterations"):
+        outcome[name] = tuple(outcome[name])
+    return Trial(**common | outcome | {"status": TrialStatus(outcome["status"])})
+
+
+def _read_outcome(folder: Path) -> dict[str, Any] | None:
+    try:
+        read: dict[str, Any] = json.loads((folder / "outcome.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return read

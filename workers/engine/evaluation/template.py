@@ -1,0 +1,20 @@
+"""What every trial process starts with: libraries imported, nothing computed: OpenMP must not run before a fork."""
+
+import catboost
+import lightgbm
+import numpy
+import pyarrow
+import sklearn.calibration
+import sklearn.discriminant_analysis
+import sklearn.ensemble
+import sklearn.feature_extraction.text
+import sklearn.linear_model
+import sklearn.naive_bayes
+import sklearn.neighbors
+import sklearn.svm
+import skops.io
+import torch
+
+from . import child
+
+__all__ = ["catboost", "child", "lightgbm", "numpy", "pyarrow", "sklearn", "skops", "torch"]
