@@ -222,7 +222,7 @@ def _binned(numbers: Array) -> Array:
     present = numbers[~np.isnan(numbers)]
     if len(present) == 0:
         return np.zeros(len(numbers), dtype=np.int64)
-    edges = np.unique(np.quantile(present, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    edges = np.unique(np.sort(present)[np.arange(1, _BINS) * len(present) // _BINS])
     return np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers, side="left") + 1)
 
 
@@ -237,9 +237,10 @@ def _landmarkers(
     X = _matrix({name: values[rows] for name, values in sample.items()}, kinds)
     answer = y[rows]
     folds = _stratified(answer) if is_classes else np.arange(len(rows)) % _FOLDS
-    if is_classes and len(np.unique(answer)) < 2:
+    if X.shape[1] == 0 or (is_classes and len(np.unique(answer)) < 2):
         return {}
-    scores = {name: _score(make, X, answer, folds, is_classes) for name, make in _makers(is_classes).items()}
+    with np.errstate(all="ignore"):  # a fold in which a column is constant
+        scores = {name: _score(make, X, answer, folds, is_classes) for name, make in _makers(is_classes).items()}
     best = max(scores.values())
     return {**scores, "landmark_best": best, "landmark_gap": best - scores["landmark_linear"]}
 
@@ -267,7 +268,7 @@ def _makers(is_classes: bool) -> dict[str, Callable[[], Any]]:
 
 
 def _matrix(sample: Columns, kinds: dict[str, str]) -> Array:
-    """Standardised numbers, and the most frequent levels of categories as 0 and 1."""
+    """Standardised numbers, and the most frequent levels of categories as 0 and 1; no constant columns."""
     parts = []
     for name, values in sample.items():
         if kinds[name] == "category":
@@ -278,7 +279,8 @@ def _matrix(sample: Columns, kinds: dict[str, str]) -> Array:
             parts.append(_standardised(np.array(counted)))
         else:
             parts.append(_standardised(values[:, None].astype(np.float64)))
-    return np.concatenate(parts, axis=1)
+    matrix = np.concatenate(parts, axis=1)
+    return matrix[:, np.ptp(matrix, axis=0) > 0]
 
 
 def _stratified(y: Array) -> Array:

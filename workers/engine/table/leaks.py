@@ -114,17 +114,27 @@ def _score(column: pa.ChunkedArray, rows: Array, answer: Array, is_classes: bool
     if pa.types.is_string(column.type) or pa.types.is_boolean(column.type):
         return _explained(to_categories(column)[0][rows].astype(np.int64) + 1, answer, is_classes)
     numbers = to_numbers(column, "")[rows]
-    binned = _explained(_bins(numbers), answer, is_classes)
+    binned = max(_explained(bins, answer, is_classes) for bins in (_even_bins(numbers), _wide_bins(numbers)))
     return binned if is_classes else max(binned, _rank_agreement(numbers, answer))
 
 
-def _bins(numbers: Array) -> Array:
+def _even_bins(numbers: Array) -> Array:
     """Ranges with as many rows each; 0 missing."""
     present = numbers[~np.isnan(numbers)]
     count = min(_BINS, len(present) // _BIN_ROWS)
     if count < 2:
         return np.zeros(len(numbers), dtype=np.int64)
-    edges = np.unique(np.quantile(present, np.linspace(0, 1, count + 1)[1:-1]))
+    edges = np.unique(np.sort(present)[np.arange(1, count) * len(present) // count])
+    return np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers, side="left") + 1)
+
+
+def _wide_bins(numbers: Array) -> Array:
+    """Ranges as wide as each other; 0 missing. Finds classes between which there are gaps."""
+    present = numbers[~np.isnan(numbers)]
+    if len(present) == 0:
+        return np.zeros(len(numbers), dtype=np.int64)
+    part = np.arange(1, _BINS) / _BINS
+    edges = present.min() * (1 - part) + present.max() * part
     return np.where(np.isnan(numbers), 0, np.searchsorted(edges, numbers, side="left") + 1)
 
 

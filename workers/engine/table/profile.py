@@ -155,9 +155,9 @@ def _moments(distinct: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[
 
 def _histogram(distinct: NDArray[np.float64], counts: NDArray[np.int64]) -> dict[str, Any]:
     low, high = float(distinct[0]), float(distinct[-1])
-    edges = low + (high / _BINS - low / _BINS) * np.arange(_BINS + 1)
-    edges[-1] = high
-    if not (np.diff(edges) > 0).all():  # one value, or values a rounding apart
+    part = np.arange(_BINS + 1) / _BINS
+    edges = low * (1 - part) + high * part  # overflows nowhere
+    if not (edges[1:] > edges[:-1]).all():  # one value, or values a rounding apart
         return {"edges": [low, high], "counts": [int(counts.sum())]}
     place = np.clip(np.searchsorted(edges, distinct, side="right") - 1, 0, _BINS - 1)
     return {"edges": edges.tolist(), "counts": np.bincount(place, weights=counts, minlength=_BINS).astype(int).tolist()}

@@ -73,17 +73,30 @@ class CsvReader:
         """All rows.
 
         Raises:
-            TableError: ragged_rows, row_too_long.
+            TableError: ragged_rows, row_too_long, open_quote.
         """
         if self._path.stat().st_size <= self._dialect.offset:
             return
         bad: list[pa_csv.InvalidRow] = []
+        last: pa.RecordBatch | None = None
         with pa.OSFile(str(self._path)) as file:
             file.seek(self._dialect.offset)
             try:
-                yield from self._open(file, bad)
+                for batch in self._open(file, bad):
+                    yield batch
+                    last = batch
             except pa.ArrowInvalid as error:
                 raise self._explain(error, bad) from error
+        if last is not None and last.num_rows and self._is_open(last.column(last.num_columns - 1)[-1].as_py()):
+            raise TableError("A quote that opens in the last rows never closes, so they run together.", "open_quote")
+
+    def _is_open(self, last_value: str) -> bool:
+        """Whether the file ends inside a quoted value: then its last value holds line ends, and no quote follows."""
+        if self._dialect.quote is None or "\n" not in last_value:
+            return False
+        with self._path.open("rb") as file:
+            file.seek(max(0, self._path.stat().st_size - 1000))
+            return not file.read().rstrip().endswith(self._dialect.quote.encode())
 
     def _open(self, file: pa.NativeFile, bad: list[pa_csv.InvalidRow]) -> pa_csv.CSVStreamingReader:
         def note(row: pa_csv.InvalidRow) -> str:

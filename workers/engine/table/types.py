@@ -16,6 +16,7 @@ BOOLEAN, TIME = pa.bool_(), pa.timestamp("us")
 _MISSING = pa.array(sorted(MISSING))
 _MISSING_NUMBER = pa.array(sorted(MISSING_NUMBER))
 _TRIAL_ROWS = 256  # a reading that fails on so many values is not tried on all of them
+_ODD_SHARE = 0.1
 _MIN_YEAR, _MAX_YEAR = 1000, 9999
 
 
@@ -126,7 +127,7 @@ class TextColumn:
 
     alive: list[Reading] = field(default_factory=list)
     seen: bool = False  #: some value was not missing
-    broken_by: str | None = None  #: the first value that was no number after all others had been
+    broken_by: str | None = None  #: the value that kept a column of numbers from being one
 
     @property
     def formats(self) -> list[str]:
@@ -148,8 +149,8 @@ class TextColumn:
         first = self.alive[0]
         while (read := _attempt(self.alive[0], values if self.alive[0] is not _LAST else text)) is None:
             self.alive.pop(0)
-        if self.seen and first.type in (INTEGER, NUMBER) and self.alive[0].type == TEXT:
-            self.broken_by = _first_word(values)
+        if first.type in (INTEGER, NUMBER) and self.alive[0] is _LAST:
+            self.broken_by = _odd_word(values, all_numbers_before=self.seen)
         self.seen = True
         return read
 
@@ -163,9 +164,14 @@ def _attempt(reading: Reading, text: pa.Array) -> pa.Array | None:
         return None
 
 
-def _first_word(text: pa.Array) -> str | None:
-    words = pc.filter(text, pc.invert(pc.match_substring_regex(text, r"^[+-]?[0-9.,]+([eE][+-]?[0-9]+)?$")))
-    return str(words.drop_null()[0])[:80] if words.drop_null() else None
+def _odd_word(text: pa.Array, *, all_numbers_before: bool) -> str | None:
+    """The first value that is no number, if nearly all others are numbers."""
+    text = text.drop_null()
+    is_number = pc.match_substring_regex(text, r"^[+-]?[0-9.,]+([eE][+-]?[0-9]+)?$")
+    words = pc.filter(text, pc.invert(is_number))
+    if len(words) == 0 or not (all_numbers_before or len(words) <= _ODD_SHARE * len(text)):
+        return None
+    return str(words[0])[:80]
 
 
 def without_tokens(text: pa.Array) -> pa.Array:
