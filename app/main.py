@@ -16,7 +16,7 @@ from app.jobs.watch import JobWatch
 from app.logging import configure_logging
 from app.middleware import IdempotentPosts, RequestContext
 from app.routers import include_routers
-from app.security import assert_guarded
+from app.security import RequireKey, assert_guarded
 from app.settings import Settings, get_settings
 
 _DESCRIPTION = "AutoML as a service that remembers: post a table and a question, get a trained model back."
@@ -39,7 +39,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         docs_url="/docs" if settings.docs_enabled else None,
         redoc_url=None,
-        max_body_size=settings.body_max_bytes,
     )
     # A thread never waits for a connection: the pool has one for each.
     database = Database(settings.database_url.get_secret_value(), pool_size=max(5, settings.api_threads // 2))
@@ -55,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         not_here=frozenset({"/v1/datasets"}),
         sessions=max(2, settings.api_threads // 2),
     )
+    app.add_middleware(RequireKey)
     app.add_middleware(RequestContext)
     assert_guarded(app)
     return app

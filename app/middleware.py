@@ -20,7 +20,7 @@ from app.errors import Conflict, IdempotencyInFlight, TooLarge
 from app.idempotency import POLL_S, WAIT_S, Attempt, find_answer, read_key, remember, try_lock
 from app.ids import new_id
 from app.problems import MEDIA_TYPE, from_exception, to_response
-from app.security import Caller, find_caller
+from app.security import Caller
 from app.settings import Settings
 from app.system.metrics import observe_request
 
@@ -43,20 +43,22 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else str(new_id())
         scope.setdefault("state", {})["request_id"] = request_id
-        status, started = 0, time.perf_counter()
+        status, started, is_dropped = 0, time.perf_counter(), False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_dropped
             if message["type"] == "http.response.start":
-                if message["status"] == 413 and not _is_problem(message):
-                    raise TooLarge("The body is over its limit.")  # Starlette's own answer is plain text
+                is_dropped = message["status"] == 413 and not _is_problem(message)
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            await send(message)
+            if not is_dropped:
+                await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_marked)
+                if is_dropped:  # Starlette's own answer to a large body is plain text
+                    await to_response(TooLarge("The body is over its limit."), request_id)(scope, receive, send_marked)
             except Exception as error:
                 problem = from_exception(error)
                 if status:
@@ -100,16 +102,15 @@ class IdempotentPosts:
         """Run one request."""
         is_post = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] not in self.not_here
         key = read_key(Headers(scope=scope).get("idempotency-key")) if is_post else None
-        database: Database | None = scope["app"].state.database if key else None
-        caller = await _find_caller(scope, database) if database else None
-        if key is None or caller is None or database is None:
+        caller: Caller | None = scope["state"].get("caller") if key else None
+        if key is None or caller is None:
             await self.app(scope, receive, send)
             return
         body = await _read_body(Request(scope, receive), self.settings.predict_body_max_bytes)
         fingerprint = hashlib.sha256(body).hexdigest()
         attempt = Attempt(project_id=caller.project_id, route=f"POST {scope['path']}", key=key, fingerprint=fingerprint)
         async with self.slots:
-            response = await self._run(scope, body, attempt, database)
+            response = await self._run(scope, body, attempt, scope["app"].state.database)
         await response(scope, receive, send)
 
     async def _run(self, scope: Scope, body: bytes, attempt: Attempt, database: Database) -> Response:
@@ -158,15 +159,6 @@ def _end(session: Session, attempt: Attempt, response: Response) -> None:
         kept = to_response(Conflict(_ONCE, code="answer_not_kept"), None)
     remember(session, attempt, kept.status_code, dict(kept.headers), bytes(kept.body))
     session.commit()
-
-
-async def _find_caller(scope: Scope, database: Database) -> Caller | None:
-    kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-    if kind.lower() != "bearer":
-        return None
-    caller = await run_in_threadpool(find_caller, database, secret.strip())
-    scope["state"]["caller"] = caller
-    return caller
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

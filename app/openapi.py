@@ -15,8 +15,8 @@ _ERRORS = {
     403: "The key lacks a scope",
     404: "Nothing here has this id, or it is another project's",
     409: "Not possible in the present state",
+    412: "The resource has changed since If-Match",
     413: "The body is over its limit",
-    415: "Unsupported content type",
     422: "The request does not fit the schema",
     429: "The project's quota is used up",
     500: "Something went wrong on our side",
@@ -70,8 +70,10 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
 def _add_errors(operation: dict[str, Any], method: str, has_id: bool) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
+    names = {parameter["name"].lower() for parameter in operation.get("parameters", ())}
     changes = method in ("post", "put", "patch", "delete")
     statuses = [*_ALWAYS, *((404,) if has_id else ()), *(_WITH_BODY if changes else ())]
+    statuses += [412] if "if-match" in names else []
     for status in statuses:
         responses.setdefault(
             str(status),
@@ -80,7 +82,5 @@ def _add_errors(operation: dict[str, Any], method: str, has_id: bool) -> None:
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
             },
         )
-    if method == "post":
-        parameters = operation.setdefault("parameters", [])
-        if not any(parameter["name"].lower() == "idempotency-key" for parameter in parameters):
-            parameters.append(_IDEMPOTENCY)
+    if method == "post" and "idempotency-key" not in names:
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY)

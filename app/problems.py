@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -83,10 +84,19 @@ def install(app: FastAPI) -> None:
     """Answer every exception that a route raises with a problem."""
 
     def handle(request: Request, error: Exception) -> JSONResponse:
-        return to_response(from_exception(error), getattr(request.state, "request_id", None))
+        problem = from_exception(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = ", ".join(_allowed_methods(app, request.url.path))
+        return to_response(problem, getattr(request.state, "request_id", None))
 
     for kind in (AppError, RequestValidationError, HTTPException, DBAPIError, PoolTimeout, OSError):
         app.add_exception_handler(kind, handle)
+
+
+def _allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Of every route that the path matches: the router itself names only those of the first."""
+    routes = (route for route in iter_route_contexts(app.routes) if route.path_regex.match(path))
+    return sorted({method for route in routes for method in route.methods or ()})
 
 
 def _from_outage(error: Exception) -> AppError | None:

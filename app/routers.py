@@ -20,4 +20,4 @@ def include_routers(app: FastAPI, settings: Settings) -> None:
     """Add every route. Uploads may be larger than other bodies."""
     app.include_router(datasets, max_body_size=settings.upload_max_bytes + _FORM_BYTES)
     for router in (jobs, models, knowledge, projects, keys, system):
-        app.include_router(router)
+        app.include_router(router, max_body_size=settings.body_max_bytes)

@@ -11,9 +11,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import func, or_, select
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.database import Database
 from app.errors import Forbidden, Unauthorised
@@ -73,29 +76,49 @@ def find_caller(database: Database, secret: str) -> Caller | None:
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `Authorization: Bearer ws_…`.")
 
 
-def authenticate(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-) -> Caller:
-    """The caller, looked up once a request in a transaction of its own, so that no connection is held while waiting.
+class RequireKey:
+    """No request passes to anything under /v1 without a valid key, whatever else is wrong with it.
+
+    The key is looked up in a transaction of its own, so that no connection is held while a request waits.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request.
+
+        Raises:
+            Unauthorised: no valid key.
+        """
+        if scope["type"] == "http" and scope["path"].startswith("/v1"):
+            kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
+            database: Database = scope["app"].state.database
+            is_bearer = kind.lower() == "bearer"
+            caller = await run_in_threadpool(find_caller, database, secret.strip()) if is_bearer else None
+            if caller is None:
+                raise Unauthorised("Send a valid API key as `Authorization: Bearer ws_…`.")
+            scope["state"]["caller"] = caller
+        await self.app(scope, receive, send)
+
+
+def get_caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Caller:
+    """Who `RequireKey` found; the unused parameter is there for OpenAPI.
 
     Raises:
-        Unauthorised: no valid key.
+        Unauthorised: nobody, because the path is not under /v1.
     """
-    known: Caller | None = getattr(request.state, "caller", None)
-    if known is None and credentials is not None:
-        known = request.state.caller = find_caller(request.app.state.database, credentials.credentials)
-    if known is None:
-        raise Unauthorised(
-            "Send a valid API key as `Authorization: Bearer ws_…`.", headers={"WWW-Authenticate": "Bearer"}
-        )
-    return known
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        raise Unauthorised()
+    return caller
 
 
 _GUARDS: set[Callable[..., Any]] = set()
 
 
 def _require(scope: KeyScope) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    def check(caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
         if not caller.has(scope):
             raise Forbidden(f"This needs a key with the scope {scope.value!r}.")
         return caller

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     api_threads: int = Field(40, ge=4, le=500, description="Threads that run requests in one API process.")
     wait_max_s: float = Field(30, gt=0, le=300, description="Longest `Prefer: wait`.")
     sse_heartbeat_s: float = Field(15, gt=0, description="Seconds between comments on a silent event stream.")
+    sse_max_s: float = Field(
+        600, gt=0, description="An event stream ends after this long; clients reconnect by themselves."
+    )
     idempotency_ttl_s: float = Field(86_400, ge=60, description="How long an Idempotency-Key is remembered.")
     page_size: int = Field(50, ge=1, description="Items a page when the client does not say.")
     page_size_max: int = Field(500, ge=1, description="Items a page at most; larger requests get this many.")

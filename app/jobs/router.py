@@ -175,11 +175,13 @@ def _read_job(database: Database, caller: Caller, job_id: UUID) -> JobRead:
 async def _events(watch: JobWatch, job_id: UUID, after: int) -> AsyncIterator[ServerSentEvent]:
     yield ServerSentEvent(retry=_RETRY_MS, comment="warmstart")
     async for events in watch.stream(job_id, after):
-        if not events:
+        if events is None:
+            yield ServerSentEvent(event="end", data="{}")
+        elif not events:
             yield ServerSentEvent(comment="still here")
-        for event in events:
-            yield ServerSentEvent(id=str(event.seq), event=event.type, data=watch.encode(event))
-    yield ServerSentEvent(event="end", data="{}")
+        else:
+            for event in events:
+                yield ServerSentEvent(id=str(event.seq), event=event.type, data=watch.encode(event))
 
 
 def _accepted(response: Response, job: JobRead) -> JobRead:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -101,20 +102,26 @@ class JobWatch:
                     await watched.changed.wait()
         return watched
 
-    async def stream(self, job_id: UUID, after: int) -> AsyncIterator[list[JobEvent]]:
-        """The job's events after a number, in order, as they come; an empty list is a heartbeat. Ends with the job."""
+    async def stream(self, job_id: UUID, after: int) -> AsyncIterator[list[JobEvent] | None]:
+        """The job's events after a number, in order, as they come.
+
+        An empty list is a heartbeat; None, the last item, says that the job has ended. Without it the time was up.
+        """
+        deadline = time.monotonic() + self._settings.sse_max_s
         with self._watch(job_id) as watched:
-            while True:
+            while (left := deadline - time.monotonic()) > 0:
                 changed = watched.changed
                 events = await self._events_after(job_id, watched, after)
                 if events:
                     after = events[-1].seq
                     yield events
                 elif watched.is_read and (watched.job is None or watched.job.state.is_terminal):
+                    yield None
                     return
                 else:
                     try:
-                        await asyncio.wait_for(changed.wait(), self._settings.sse_heartbeat_s)
+                        async with asyncio.timeout(min(left, self._settings.sse_heartbeat_s)):
+                            await changed.wait()
                     except TimeoutError:
                         yield []
 
@@ -156,7 +163,8 @@ class JobWatch:
     async def _refresh(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), self._settings.interval(_POLL_S))
+                async with asyncio.timeout(self._settings.interval(_POLL_S)):  # wait_for can swallow a cancel
+                    await self._wake.wait()
             except TimeoutError:
                 self._dirty.update(self._watched)
             await asyncio.sleep(_SETTLE_S)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
 from app.dependencies import SessionDep, SettingsDep
 from app.errors import NotFound
@@ -22,6 +23,8 @@ from app.projects.schemas import (
 from app.security import AdminCaller, KeyScope, OperatorCaller, ReadCaller
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
+ProjectId = Annotated[UUID | Literal["current"], Path(description="`current` is the caller's own.")]
+
 keys_router = APIRouter(prefix="/v1/keys", tags=["projects"])
 
 
@@ -38,26 +41,22 @@ def list_projects(page: PageDep, session: SessionDep, settings: SettingsDep, _: 
     return make_page(rows, page, lambda row: row.id, lambda row: service.read_project(row, settings))
 
 
-@router.get("/current")
-def get_own_project(session: SessionDep, settings: SettingsDep, caller: ReadCaller) -> ProjectDetail:
-    """The caller's own project: quotas and usage."""
-    return service.read_detail(session, caller.project_id, settings)
-
-
 @router.get("/{project_id}")
-def get_project(project_id: UUID, session: SessionDep, settings: SettingsDep, caller: ReadCaller) -> ProjectDetail:
-    """A project: one's own, or any for an operator."""
-    if project_id != caller.project_id and not caller.has(KeyScope.OPERATOR):
+def get_project(project_id: ProjectId, session: SessionDep, settings: SettingsDep, caller: ReadCaller) -> ProjectDetail:
+    """A project's quotas and usage: one's own, or any for an operator."""
+    wanted = caller.project_id if project_id == "current" else project_id
+    if wanted != caller.project_id and not caller.has(KeyScope.OPERATOR):
         raise NotFound("No project with this id.")
-    return service.read_detail(session, project_id, settings)
+    return service.read_detail(session, wanted, settings)
 
 
 @router.patch("/{project_id}")
 def update_project(
-    project_id: UUID, body: ProjectUpdate, session: SessionDep, settings: SettingsDep, _: OperatorCaller
+    project_id: ProjectId, body: ProjectUpdate, session: SessionDep, settings: SettingsDep, caller: OperatorCaller
 ) -> ProjectRead:
     """Change quotas; null goes back to the service's default. Needs the scope `operator`."""
-    return service.read_project(service.update_quotas(session, project_id, body.quotas), settings)
+    wanted = caller.project_id if project_id == "current" else project_id
+    return service.read_project(service.update_quotas(session, wanted, body.quotas), settings)
 
 
 @keys_router.post("", status_code=201)

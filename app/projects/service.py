@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Forbidden, NotFound, QuotaExceeded
+from app.errors import Conflict, Forbidden, InvalidRequest, NotFound, QuotaExceeded
 from app.projects import repository
 from app.projects.schemas import (
     EffectiveQuotas,
@@ -71,7 +71,7 @@ def create_key_for(session: Session, caller: Caller, body: KeyCreate) -> KeyCrea
 
     Raises:
         Forbidden: a scope that the caller lacks.
-        NotFound: another project, and the caller is no operator, or no project at all.
+        InvalidRequest: another project, and the caller is no operator, or no project at all.
     """
     lacking = [scope.value for scope in body.scopes if not caller.has(scope)]
     if lacking:
@@ -79,7 +79,8 @@ def create_key_for(session: Session, caller: Caller, body: KeyCreate) -> KeyCrea
     project_id = body.project_id or caller.project_id
     is_own = project_id == caller.project_id
     if not is_own and not (caller.has(KeyScope.OPERATOR) and repository.find_project(session, project_id)):
-        raise NotFound("No project with this id.")
+        detail = "No project has this id."
+        raise InvalidRequest(f"/project_id: {detail}", errors=[{"pointer": "/project_id", "detail": detail}])
     key, secret = create_key(session, project_id, body.name, body.scopes, body.expires_at)
     return KeyCreated(**KeyRead.model_validate(key).model_dump(), secret=secret)
 

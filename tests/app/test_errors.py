@@ -30,7 +30,7 @@ def test_codes_are_unique_when_all_errors_are_listed() -> None:
 
 
 def test_problem_has_every_member_when_nothing_is_found(client: TestClient) -> None:
-    answer = client.get("/v1/nothing", headers={"X-Request-ID": "abc-1"})
+    answer = client.get("/nothing", headers={"X-Request-ID": "abc-1"})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] == "abc-1"
@@ -47,10 +47,15 @@ def test_request_id_is_ours_when_the_given_one_is_odd(client: TestClient, given:
     assert len(answer.headers["x-request-id"]) == 36
 
 
-def test_answer_is_405_when_the_method_is_wrong(client: TestClient) -> None:
-    answer = client.put("/v1/jobs", json={})
+def test_answer_is_405_when_the_method_is_wrong(client: TestClient, tenant: Any) -> None:
+    answer = client.put("/v1/jobs", json={}, headers=tenant.read)
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == "GET, POST"
+
+
+def test_answer_is_401_when_an_unknown_path_is_asked_without_a_key(client: TestClient) -> None:
+    assert client.get("/v1/nothing").status_code == 401
+    assert client.post("/v1/jobs", content=b"{").status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,6 @@ ROUTES = {
     "GET /v1/knowledge/tasks": "read",
     "POST /v1/projects": "operator",
     "GET /v1/projects": "operator",
-    "GET /v1/projects/current": "read",
     "GET /v1/projects/{project_id}": "read",
     "PATCH /v1/projects/{project_id}": "operator",
     "POST /v1/keys": "admin",

@@ -69,7 +69,7 @@ def test_admin_makes_no_key_for_another_project(
 ) -> None:
     for project_id in (make_tenant("other").project_id, uuid4()):
         body = {"name": "x", "scopes": ["read"], "project_id": str(project_id)}
-        assert client.post("/v1/keys", json=body, headers=tenant.admin).status_code == 404
+        assert client.post("/v1/keys", json=body, headers=tenant.admin).status_code == 422
 
 
 def test_quotas_change_one_by_one_when_an_operator_sets_them(
