@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import Path as ZipPath
 
 import numpy as np
 
@@ -65,7 +67,7 @@ class Encoder:
             np.savez(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, folder: Path) -> Encoder:
+    def load(cls, folder: Path | ZipPath) -> Encoder:
         """Back from `save`.
 
         Raises:
@@ -73,7 +75,7 @@ class Encoder:
         """
         try:
             state = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-            with np.load(folder / "encoder.npz", allow_pickle=False) as file:
+            with np.load(io.BytesIO((folder / "encoder.npz").read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return cls(
                 _join(NumberPart, state["numbers"], "numbers", arrays),

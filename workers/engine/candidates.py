@@ -1,0 +1,83 @@
+"""Trials that may become part of the model: their out-of-fold predictions and fold models, found when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .evaluation.prepare import PreparedTask
+from .journal import Journal
+from .types import Trial, TrialStatus
+
+Array = NDArray[Any]
+
+_MOST = 40  # candidates whose predictions are held
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Some trials with predictions for the same rows, best first."""
+
+    trials: Sequence[Trial]
+    rows: Array  #: places of the rows that all of them predicted
+    y: Array
+    weights: Array | None
+    predictions: Sequence[Array]  #: each (rows, n_classes) or (rows,)
+
+
+class Store:
+    """Folders of finished trials. Those of an earlier attempt are fetched from the journal on first use."""
+
+    def __init__(self, prepared: PreparedTask, journal: Journal, scratch: Path) -> None:
+        self.prepared, self.journal, self.scratch = prepared, journal, scratch
+        self.trials: dict[int, Trial] = {}
+
+    def add(self, trial: Trial) -> None:
+        """Take note of a finished trial."""
+        self.trials[trial.number] = trial
+
+    def folder(self, number: int) -> Path | None:
+        """Where a trial's artefacts lie; None if they are gone."""
+        folder = self.scratch / f"trial_{number}"
+        if (folder / "oof.npy").exists() or self.journal.restore(number, folder):
+            return folder
+        return None
+
+    def scored(self) -> list[Trial]:
+        """Trials that can be ranked with each other, best first: full ones if there is any, else all with a score."""
+        scored = [trial for trial in self.trials.values() if trial.loss is not None and np.isfinite(trial.loss)]
+        full = [t for t in scored if t.proposal.fidelity.is_full and t.status is TrialStatus.SUCCEEDED]
+        return sorted(full or scored, key=lambda trial: (trial.loss, trial.number))
+
+    def candidates(self) -> Candidates | None:
+        """The best trials over the rows that all of them predicted; None while there is no score."""
+        scored = self.scored()
+        if scored and not scored[0].proposal.fidelity.is_full:
+            scored = scored[:1]  # partial ones need not share a row
+        kept: list[Trial] = []
+        oofs: list[Array] = []
+        for trial in scored[:_MOST]:
+            if (folder := self.folder(trial.number)) is not None:
+                kept.append(trial)
+                oofs.append(np.load(folder / "oof.npy", mmap_mode="r", allow_pickle=False))
+        if not kept:
+            return None
+        rows = np.flatnonzero(np.all([~np.isnan(oof[:, 0]) for oof in oofs], axis=0))
+        is_class = self.prepared.n_classes > 0
+        return Candidates(
+            kept,
+            rows,
+            np.asarray(self.prepared.y[rows]),
+            None if self.prepared.weights is None else np.asarray(self.prepared.weights[rows]),
+            [(oof[rows] if is_class else oof[rows, 0]).astype(np.float64) for oof in oofs],
+        )
+
+    def fold_folders(self, number: int) -> list[Path]:
+        """The fold models of a trial; empty if they are gone."""
+        folder = self.folder(number)
+        return [] if folder is None else sorted(folder.glob("fold_*"), key=lambda path: int(path.name[5:]))

@@ -1,0 +1,330 @@
+"""The loop that joins strategy, trials and journal: a table and a budget in, a published model out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .candidates import Store
+from .catalog import LEARNERS, get_strategy
+from .errors import NoModelError
+from .evaluation.metrics import to_score
+from .evaluation.pool import Finished, TrialPool
+from .evaluation.prepare import PreparedTask, prepare
+from .evaluation.splits import make_splits
+from .final import Finaliser
+from .journal import Journal, LogEntry
+from .search.base import SearchContext, Strategy
+from .space import Space
+from .table.load import TypedTable
+from .types import Budget, Proposal, Score, Source, Task, Trial, TrialStatus
+
+Array = NDArray[Any]
+log = logging.getLogger(__name__)
+
+_TRIAL_SHARE = 0.35  # of the budget that one trial may take when the spec does not say
+_LEAST_TRIAL_S = 0.3  # with less left no trial is started
+_DUMMY = Proposal(configuration={"learner": "dummy"}, source=Source.DEFAULT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to search; everything of a job spec that is neither task nor budget."""
+
+    strategy: str = "auto"
+    algorithms: Sequence[str] = tuple(LEARNERS)
+    ensemble: bool = True
+    cores: int = 1  #: trials side by side, one thread each
+    publish_every_s: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What a fit ends with; the model itself went to the journal."""
+
+    trials: Sequence[Trial]  #: in order of number
+    weights: dict[int, float]  #: of the ensemble, by trial number
+    score: Score
+    reproducible: bool
+
+
+def fit(
+    table: TypedTable,
+    y: Array,
+    task: Task,
+    plan: Plan,
+    journal: Journal,
+    folder: Path,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    groups: Array | None = None,
+    times: Array | None = None,
+    used_s: float = 0.0,
+    started: float | None = None,
+) -> FitResult:
+    """Search, select, refit, score, publish; in all no longer than the journal's budget.
+
+    Args:
+        table: features of the rows that have a target.
+        y: (n,) int64 class indices or float64 values.
+        task: the question.
+        plan: how to search.
+        journal: log of this and earlier attempts.
+        folder: scratch; what lies in it may be deleted afterwards.
+        weights: (n,) of the weights column.
+        groups: (n,) group indices, if rows of one group must stay together.
+        times: (n,), if validation must be later than training.
+        used_s: budget used by earlier attempts.
+        started: `time.monotonic()` of this attempt's start; None: now.
+
+    Raises:
+        TaskError: the table can't be split as the task asks.
+        SpaceError: no algorithm is left.
+        NoModelError: not one trial had a score.
+    """
+    clock = Clock(journal.budget, used_s, started)
+    splits = make_splits(task, y, groups, times)
+    prepared = prepare(folder / "task", table, y, weights, task, splits)
+    pool = TrialPool(prepared, folder, workers=plan.cores)
+    try:
+        return _Fit(prepared, plan, journal, pool, folder, clock).run()
+    finally:
+        pool.close()
+
+
+class Clock:
+    """Budget left, in seconds since the first claim, without the time between attempts."""
+
+    def __init__(self, budget: Callable[[], Budget], used_s: float, started: float | None) -> None:
+        self.budget = budget
+        self._zero = (time.monotonic() if started is None else started) - used_s
+
+    def elapsed(self) -> float:
+        """Seconds used."""
+        return time.monotonic() - self._zero
+
+    def left(self) -> float | None:
+        """Seconds left; None without a time limit."""
+        seconds = self.budget().seconds
+        return None if seconds is None else seconds - self.elapsed()
+
+
+class _Fit:
+    def __init__(
+        self,
+        prepared: PreparedTask,
+        plan: Plan,
+        journal: Journal,
+        pool: TrialPool,
+        scratch: Path,
+        clock: Clock,
+    ) -> None:
+        self.prepared, self.plan, self.journal, self.pool, self.clock = prepared, plan, journal, pool, clock
+        self.store = Store(prepared, journal, scratch)
+        self.final = Finaliser(self.store, plan.ensemble, pool, scratch, clock)
+        budget = journal.budget()
+        self.is_ordered = budget.seconds is None  #: tells in order of asking, so that the seed decides everything
+        context = SearchContext(
+            space=Space(plan.algorithms, prepared.task.kind, prepared.size),
+            size=prepared.size,
+            seed=prepared.task.seed,
+            workers=plan.cores,
+            seconds=budget.seconds,
+            trials=budget.trials,
+            n_folds=len(prepared.splits.folds),
+        )
+        self.strategy: Strategy = get_strategy(plan.strategy)(context)
+        self.asked: dict[int, Proposal] = {}
+        self.told_upto = 0  #: ordered mode: the strategy knows trials below this number
+        self.again: list[int] = []  #: in flight when an earlier attempt ended
+        self.is_exhausted = False
+        self._published_at = -1e9
+        self._publish_took = 0.0
+        self._published_loss = np.inf
+
+    def run(self) -> FitResult:
+        """Everything."""
+        self._replay(self.journal.history())
+        self._search()
+        if not self.store.scored():
+            self._last_resort()
+        if not self.store.scored():
+            raise NoModelError(self._why_no_model())
+        self._progress("finalising")
+        finished = self.final.run(self.reproducible)
+        self.journal.publish(finished.path, finished.manifest, final=True)
+        return FitResult(
+            trials=[self.store.trials[number] for number in sorted(self.store.trials)],
+            weights=finished.weights,
+            score=finished.score,
+            reproducible=self.reproducible,
+        )
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the seed decided everything so far."""
+        return self.is_ordered and not any(trial.timed for trial in self.store.trials.values())
+
+    def _replay(self, history: list[LogEntry]) -> None:
+        """Bring the strategy to where the log ends."""
+        for entry in history:
+            if entry.trial is None:
+                self._tell_upto(entry.number - self.plan.cores)
+                self.strategy.ask()
+                self.asked[entry.number] = entry.proposal
+            else:
+                self.asked.setdefault(entry.number, entry.proposal)
+                self.store.add(entry.trial)
+                if not self.is_ordered:
+                    self.strategy.tell(entry.trial)
+        self.again = sorted(set(self.asked) - set(self.store.trials))
+
+    def _search(self) -> None:
+        while True:
+            while self.pool.has_room and self._start_one():
+                pass
+            if not self.pool.running:
+                return
+            left = self.clock.left()
+            reserve = self.final.reserve_s()
+            if left is not None and left <= reserve:
+                self._abandon()
+                return
+            wait_s = 1.0 if left is None else max(0.01, min(1.0, left - reserve))
+            for finished in self.pool.wait(wait_s):
+                self._take(finished)
+            self._publish_best()
+
+    def _start_one(self) -> bool:
+        """Submit the next proposal, if there is one and time for it."""
+        left = self._search_left()
+        if left is not None and left < _LEAST_TRIAL_S:
+            return False
+        if self.again:
+            number = self.again.pop(0)
+            self._submit(number, self.asked[number], left)
+            return True
+        number = len(self.asked)
+        trials = self.clock.budget().trials
+        if self.is_exhausted or (trials is not None and number >= trials):
+            return False
+        if self.is_ordered and not self._is_told(number - self.plan.cores):
+            return False
+        self._tell_upto(number - self.plan.cores)
+        proposal = self.strategy.ask()
+        if proposal is None:
+            self.is_exhausted = True
+            return False
+        self.asked[number] = proposal
+        self.journal.asked(number, proposal)
+        self._submit(number, proposal, left)
+        return True
+
+    def _submit(self, number: int, proposal: Proposal, left: float | None) -> None:
+        budget = self.clock.budget()
+        limits = [seconds for seconds in (budget.trial_seconds, left) if seconds is not None]
+        if budget.trial_seconds is None and budget.seconds is not None:
+            limits.append(max(1.0, _TRIAL_SHARE * budget.seconds))
+        seconds = min(limits) if limits else None
+        self.pool.submit(number, proposal, seconds=seconds, memory_mb=budget.trial_memory_mb)
+
+    def _search_left(self) -> float | None:
+        left = self.clock.left()
+        return None if left is None else left - self.final.reserve_s()
+
+    def _is_told(self, upto: int) -> bool:
+        return all(number in self.store.trials for number in range(self.told_upto, upto + 1))
+
+    def _tell_upto(self, upto: int) -> None:
+        """Ordered mode: the strategy learns of trials in the order in which they were asked for."""
+        if self.is_ordered:
+            for number in range(self.told_upto, upto + 1):
+                if number in self.store.trials:
+                    self.strategy.tell(self.store.trials[number])
+            self.told_upto = max(self.told_upto, upto + 1)
+
+    def _take(self, finished: Finished) -> None:
+        trial = finished.trial
+        has_score = trial.status.has_score and trial.loss is not None
+        self.journal.told(trial, finished.folder if has_score else None)
+        self.store.add(trial)
+        if not self.is_ordered:
+            self.strategy.tell(trial)
+        if not trial.status.has_score:
+            log.info("trial %d %s: %s", trial.number, trial.status, trial.reason)
+        self._progress("searching")
+
+    def _abandon(self) -> None:
+        """Time is over: what still runs ends without a score."""
+        running = sorted(set(self.asked) - set(self.store.trials) - set(self.again))
+        self.pool.kill_all()
+        for number in running:
+            reason = "the job's time was over"
+            trial = Trial(
+                number=number, proposal=self.asked[number], status=TrialStatus.TIMED_OUT, reason=reason, timed=True
+            )
+            self.journal.told(trial, None)
+            self.store.add(trial)
+
+    def _last_resort(self) -> None:
+        """Nothing had a score: class frequencies or the mean, which take no time, are a model too."""
+        if "dummy" in self.plan.algorithms:
+            number = len(self.asked)
+            self.asked[number] = _DUMMY
+            self.journal.asked(number, _DUMMY)
+            self.pool.submit(number, _DUMMY, seconds=5.0, memory_mb=self.clock.budget().trial_memory_mb)
+            for finished in self.pool.wait(6.0):
+                self._take(finished)
+
+    def _why_no_model(self) -> str:
+        reasons = sorted({trial.reason for trial in self.store.trials.values() if trial.reason})
+        if not reasons:
+            return "The budget ended before the first trial: give more seconds or trials."
+        return f"No trial had a score. Reasons: {'; '.join(reasons[:5])}"
+
+    def _publish_best(self) -> None:
+        """Publish the best single trial when it has improved, often enough and not too often."""
+        scored = self.store.scored()
+        if not scored or scored[0].loss is None or scored[0].loss >= self._published_loss:
+            return
+        pause = max(self.plan.publish_every_s, 10 * self._publish_took)
+        if time.monotonic() - self._published_at < pause:
+            return
+        started = time.monotonic()
+        finished = self.final.best_so_far()
+        if finished is not None:
+            self.journal.publish(finished.path, finished.manifest, final=False)
+            self._published_loss = scored[0].loss
+        self._published_at = time.monotonic()
+        self._publish_took = self._published_at - started
+
+    def _progress(self, phase: str) -> None:
+        budget, trials, scored = self.clock.budget(), self.store.trials, self.store.scored()
+        best = None
+        if scored and scored[0].loss is not None:
+            metric = self.prepared.task.metric
+            best = {
+                "metric": metric,
+                "score": to_score(metric, scored[0].loss),
+                "learner": scored[0].proposal.configuration["learner"],
+                "trial": scored[0].number,
+            }
+        self.journal.progress(
+            {
+                "phase": phase,
+                "trials": len(trials),
+                "failed": sum(not trial.status.has_score for trial in trials.values()),
+                "running": self.pool.running,
+                "elapsed_s": round(self.clock.elapsed(), 2),
+                "budget_s": budget.seconds,
+                "budget_trials": budget.trials,
+                "best": best,
+            }
+        )

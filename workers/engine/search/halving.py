@@ -1,0 +1,86 @@
+"""Asynchronous successive halving (ASHA, Li et al. 2020): many configurations a little, the best of them more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..space import canonical
+from ..types import Configuration, Fidelity, Proposal, Source, Trial
+from .base import SearchContext
+
+_ETA = 3  # one in so many is promoted
+_PATIENCE = 100
+_FEW_ROWS = 2_000  # below, less than all rows says little: folds are the fidelity
+
+
+def ladder(context: SearchContext) -> tuple[Fidelity, ...]:
+    """Fidelities from cheap to full. Rows where they are many, then one fold, then all folds."""
+    rungs: list[Fidelity] = []
+    rows = context.size.rows
+    if rows >= _FEW_ROWS * _ETA**2:
+        rungs.append(Fidelity(rows=round(1 / _ETA**2, 4), folds=1))
+    if rows >= _FEW_ROWS * _ETA:
+        rungs.append(Fidelity(rows=round(1 / _ETA, 4), folds=1))
+    if context.n_folds > 1:
+        rungs.append(Fidelity(folds=1))
+    return (*rungs, Fidelity())
+
+
+@dataclass
+class _Rung:
+    """Losses seen at one fidelity, and who has been promoted from it."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    configurations: dict[str, Configuration] = field(default_factory=dict)
+    promoted: set[str] = field(default_factory=set)
+
+    def candidate(self) -> str | None:
+        """The best of the top third that has not been promoted."""
+        best = sorted(self.losses, key=lambda text: (self.losses[text], text))[: len(self.losses) // _ETA]
+        return next((text for text in best if text not in self.promoted), None)
+
+
+class AsynchronousHalving:
+    """Promotes whenever a rung has someone to promote, else starts a random configuration at the bottom."""
+
+    def __init__(self, context: SearchContext) -> None:
+        self._space = context.space
+        self._rng = np.random.default_rng(context.seed)
+        self.fidelities = ladder(context)
+        self._rungs = {fidelity: _Rung() for fidelity in self.fidelities}
+        self._seen: set[str] = set()
+
+    def ask(self) -> Proposal | None:
+        """A promotion, highest rung first, or something new; None if nothing new can be found."""
+        return self.promotion() or self.newcomer(None)
+
+    def promotion(self) -> Proposal | None:
+        """A configuration that has earned a higher fidelity, if there is one."""
+        for low, high in reversed(list(zip(self.fidelities, self.fidelities[1:], strict=False))):
+            rung = self._rungs[low]
+            if (text := rung.candidate()) is not None:
+                rung.promoted.add(text)
+                return Proposal(configuration=rung.configurations[text], fidelity=high, source=Source.HALVING)
+        return None
+
+    def newcomer(self, learner: str | None) -> Proposal | None:
+        """A configuration not seen before, at the lowest fidelity."""
+        for _ in range(_PATIENCE):
+            configuration = self._space.sample(self._rng, learner)
+            text = canonical(configuration)
+            if text not in self._seen:
+                self._seen.add(text)
+                return Proposal(configuration=configuration, fidelity=self.fidelities[0], source=Source.RANDOM)
+        return None
+
+    def tell(self, trial: Trial) -> None:
+        """Place its loss on its rung; another fidelity than ours, or a trial without a score, is only remembered."""
+        configuration = trial.proposal.configuration
+        text = canonical(configuration)
+        self._seen.add(text)
+        rung = self._rungs.get(trial.proposal.fidelity)
+        if rung is not None and trial.loss is not None:
+            rung.losses[text] = trial.loss
+            rung.configurations[text] = configuration
