@@ -7,10 +7,20 @@ import hashlib
 import re
 from typing import Any
 
+from starlette.convertors import StringConvertor, register_url_convertor
+
 #: What a route declares of its answers.
 Responses = dict[int | str, dict[str, Any]]
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
+
+
+class _IdConvertor(StringConvertor):
+    regex = "[^/:]+"
+
+
+#: `{job_id:id}` in a path: without it, `/jobs/{job_id}` would match `/jobs/…:cancel` too.
+register_url_convertor("id", _IdConvertor())
 
 
 def make_etag(*parts: object) -> str:

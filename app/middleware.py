@@ -73,7 +73,7 @@ def _is_problem(start: Message) -> bool:
 
 
 def _report(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", "unmatched")
+    route = getattr(scope.get("route"), "path_format", "unmatched")
     observe_request(scope["method"], route, status, seconds)
     caller = scope["state"].get("caller")
     _log.info(

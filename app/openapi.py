@@ -64,7 +64,23 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
         for method, operation in methods.items():
             if path.startswith("/v1"):
                 _add_errors(operation, method, "{" in path)
+    for noun in ("datasets", "jobs", "keys", "projects"):
+        _add_links(document["paths"], f"/v1/{noun}")
     return document
+
+
+def _add_links(paths: dict[str, Any], collection: str) -> None:
+    """From the answer that makes an object to everything that can be done with it."""
+    links = {}
+    for path, methods in paths.items():
+        if not path.startswith(collection + "/{"):
+            continue
+        parameter = path.split("{")[1].split("}")[0]
+        for operation in methods.values():
+            name = operation["operationId"]
+            links[name] = {"operationId": name, "parameters": {parameter: "$response.body#/id"}}
+    responses = paths[collection]["post"]["responses"]
+    next(answer for status, answer in responses.items() if status in ("201", "202"))["links"] = links
 
 
 def _add_errors(operation: dict[str, Any], method: str, has_id: bool) -> None:

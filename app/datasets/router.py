@@ -23,6 +23,7 @@ from app.datasets.tables import Dataset
 from app.datasets.upload import Upload, receive
 from app.dependencies import BlobsDep, SessionDep, SettingsDep
 from app.errors import PreconditionFailed
+from app.http import Responses, is_match, make_etag
 from app.idempotency import Attempt, begin, find_answer, read_key, remember
 from app.pagination import Page, PageDep, make_page
 from app.projects.service import check_bytes
@@ -33,6 +34,7 @@ from app.text import Name
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Result = TypeVar("Result")
 
+_NOT_MODIFIED: Responses = {304: {"description": "Not changed since If-None-Match"}}
 _ROUTE = "POST /v1/datasets"
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {
@@ -162,7 +164,7 @@ def list_datasets(page: PageDep, session: SessionDep, caller: ReadCaller) -> Pag
     return make_page(rows, page, lambda row: row.id, DatasetSummary.model_validate)
 
 
-@router.get("/{dataset_id}", response_model=DatasetRead, responses={304: {"description": "Not changed"}})
+@router.get("/{dataset_id}", response_model=DatasetRead, responses=_NOT_MODIFIED)
 def get_dataset(
     dataset_id: UUID,
     session: SessionDep,
@@ -174,7 +176,7 @@ def get_dataset(
     return _tagged(service.get_dataset(session, caller.project_id, dataset_id), response, if_none_match, _read)
 
 
-@router.get("/{dataset_id}/profile", response_model=DatasetProfile, responses={304: {"description": "Not changed"}})
+@router.get("/{dataset_id}/profile", response_model=DatasetProfile, responses=_NOT_MODIFIED)
 def get_profile(
     dataset_id: UUID,
     session: SessionDep,
@@ -212,7 +214,7 @@ def update_dataset(
 ) -> DatasetRead:
     """Change the name or the kinds of columns. Jobs that exist already keep the kinds that they began with."""
     dataset = service.get_dataset(session, caller.project_id, dataset_id, lock=True)
-    if if_match is not None and not _matches(if_match, _etag(dataset)):
+    if if_match is not None and not is_match(if_match, _etag(dataset)):
         raise PreconditionFailed(f"The dataset has changed: its ETag is {_etag(dataset)} now.")
     service.update_dataset(session, blobs, dataset, name=body.name, kinds=body.kinds)
     response.headers["ETag"] = _etag(dataset)
@@ -236,18 +238,14 @@ def _profile(dataset: Dataset) -> DatasetProfile:
 
 
 def _etag(dataset: Dataset) -> str:
-    return f'"{dataset.version}"'
-
-
-def _matches(header: str, etag: str) -> bool:
-    return header.strip() == "*" or etag in (entry.strip().removeprefix("W/") for entry in header.split(","))
+    return make_etag(dataset.version)
 
 
 def _tagged(
     dataset: Dataset, response: Response, if_none_match: str | None, read: Callable[[Dataset], Result]
 ) -> Result | Response:
     """The dataset read, with its ETag; 304 if the client has it already."""
-    if if_none_match is not None and _matches(if_none_match, _etag(dataset)):
+    if is_match(if_none_match, _etag(dataset)):
         return Response(status_code=304, headers={"ETag": _etag(dataset)})
     response.headers["ETag"] = _etag(dataset)
     return read(dataset)

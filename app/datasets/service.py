@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -182,6 +182,21 @@ def delete_dataset(session: Session, project_id: UUID, dataset_id: UUID) -> None
     dataset.deleted_at = func.now()
     dataset.version += 1
     session.flush()
+
+
+# --- what a target reveals
+
+
+def leaking_alerts(
+    blobs: Blobs, dataset: Dataset, target: str, kind: str, ignore: Collection[str | None] = ()
+) -> list[dict[str, Any]]:
+    """Alerts for columns that alone predict the target, on a sample of rows: some tenths of a second at most."""
+    from workers.engine.table.leaks import target_alerts
+
+    parquet = blobs.path(dataset.blob_key)
+    if not parquet.exists():  # deleted in between
+        return []
+    return target_alerts(parquet, dataset.columns, target, kind=kind, ignore=ignore)
 
 
 # --- preview

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.blobs import Blobs
+from app.datasets.service import leaking_alerts
 from app.datasets.tables import Dataset
 from app.jobs.schemas import Alert, Cost
 from workers.engine.catalog import LEARNERS
@@ -17,12 +19,15 @@ _RARE_ROWS = 5
 _UNUSED = (ColumnKind.ID, ColumnKind.CONSTANT)
 
 
-def list_alerts(spec: Mapping[str, Any], dataset: Dataset) -> list[Alert]:
-    """The dataset's alerts on columns that the job uses, and those of the target."""
-    used = {*list_features(spec), spec["target"]}
+def list_alerts(spec: Mapping[str, Any], dataset: Dataset, blobs: Blobs) -> list[Alert]:
+    """The dataset's alerts on columns that the job uses, those of the target, and of features that give it away."""
+    features = set(list_features(spec))
+    used = {*features, spec["target"]}
+    unused = {info["name"] for info in dataset.columns} - features
+    leaks = leaking_alerts(blobs, dataset, spec["target"], spec["kind"], unused)
     alerts = [
         Alert(code=alert["code"], detail=alert["detail"], column=alert.get("column"), severity=alert["severity"])
-        for alert in dataset.alerts
+        for alert in [*dataset.alerts, *leaks]
         if alert.get("column") in used or alert.get("column") is None
     ]
     return [*alerts, *_target_alerts(spec, dataset)]

@@ -21,11 +21,11 @@ _JOBS: Select[Job, UUID] = select(Job, Model.id).outerjoin(Model, Model.job_id =
 
 
 def find_dataset(session: Session, project_id: UUID, dataset_id: UUID) -> Dataset | None:
-    """A dataset that is not deleted."""
+    """A dataset that is not deleted, nor will be until commit."""
     query = select(Dataset).where(
         Dataset.id == dataset_id, Dataset.project_id == project_id, Dataset.deleted_at.is_(None)
     )
-    return session.scalar(query)
+    return session.scalar(query.with_for_update(read=True))
 
 
 def find_job(session: Session, project_id: UUID, job_id: UUID) -> JobAndModel | None:

@@ -34,8 +34,13 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _RETRY_MS = 2000
 _NOT_MODIFIED: Responses = {304: {"description": "Not changed since If-None-Match"}}
+_EVENT = {
+    "type": "object",
+    "description": "state, trial, model, progress or budget; `end` is the last one of an ended job.",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")} | {"retry": {"type": "integer"}},
+}
 _EVENTS: Responses = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events, as they come"},
+    200: {"content": {"text/event-stream": {"schema": _EVENT}}, "description": "Events, as they come"},
     204: {"description": "The job has ended and every event was received: do not reconnect"},
 }
 _LOCATION: Responses = {
@@ -59,9 +64,11 @@ def submit_job(
 
 
 @router.post(":validate")
-def validate_job(body: JobSpec, session: SessionDep, settings: SettingsDep, caller: ReadCaller) -> JobValidation:
+def validate_job(
+    body: JobSpec, session: SessionDep, settings: SettingsDep, blobs: BlobsDep, caller: ReadCaller
+) -> JobValidation:
     """Check a spec without running it: the same errors, the filled-in spec, alerts and expected cost."""
-    return service.validate_job(session, caller.project_id, body, settings)
+    return service.validate_job(session, caller.project_id, body, settings, blobs)
 
 
 @router.get("", responses=_NOT_MODIFIED, response_model=Page[JobSummary])
@@ -79,7 +86,7 @@ def list_jobs(
     return _conditional(body, digest_etag(body), if_none_match)
 
 
-@router.get("/{job_id}", responses=_NOT_MODIFIED, response_model=JobRead)
+@router.get("/{job_id:id}", responses=_NOT_MODIFIED, response_model=JobRead)
 async def get_job(
     job_id: UUID,
     request: Request,
@@ -115,7 +122,7 @@ async def get_job(
     return response
 
 
-@router.get("/{job_id}/trials")
+@router.get("/{job_id:id}/trials")
 def list_trials(job_id: UUID, page: PageDep, session: SessionDep, caller: ReadCaller) -> Page[TrialRead]:
     """The job's trials in the order in which they were begun."""
     service.get_job(session, caller.project_id, job_id)
@@ -123,13 +130,13 @@ def list_trials(job_id: UUID, page: PageDep, session: SessionDep, caller: ReadCa
     return make_page(rows, page, lambda row: row.number, TrialRead.from_row)
 
 
-@router.get("/{job_id}/leaderboard")
+@router.get("/{job_id:id}/leaderboard")
 def get_leaderboard(job_id: UUID, session: SessionDep, caller: ReadCaller) -> Leaderboard:
     """Fully evaluated trials, best first, with their share in the model; at most 1,000."""
     return service.get_leaderboard(session, caller.project_id, job_id)
 
 
-@router.get("/{job_id}/events", responses=_EVENTS, response_class=EventSourceResponse)
+@router.get("/{job_id:id}/events", responses=_EVENTS, response_class=EventSourceResponse)
 async def stream_events(
     job_id: UUID,
     request: Request,
@@ -144,7 +151,7 @@ async def stream_events(
     return EventSourceResponse(_events(watch, job_id, last_event_id), ping=3600)
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id:id}", status_code=204)
 def delete_job(
     job_id: UUID, session: SessionDep, blobs: BlobsDep, caller: WriteCaller, background: BackgroundTasks
 ) -> None:
@@ -153,13 +160,13 @@ def delete_job(
     background.add_task(blobs.delete_tree, f"jobs/{job_id}")  # after the commit
 
 
-@router.post("/{job_id}:cancel", status_code=202)
+@router.post("/{job_id:id}:cancel", status_code=202)
 def cancel_job(job_id: UUID, response: Response, session: SessionDep, caller: WriteCaller) -> JobRead:
     """Cancel a job for good; its last published model stays. Repeating it changes nothing."""
     return _accepted(response, service.cancel_job(session, caller.project_id, job_id))
 
 
-@router.post("/{job_id}:extend", status_code=202, responses=_LOCATION)
+@router.post("/{job_id:id}:extend", status_code=202, responses=_LOCATION)
 def extend_job(
     job_id: UUID, body: JobExtend, response: Response, session: SessionDep, settings: SettingsDep, caller: WriteCaller
 ) -> JobRead:

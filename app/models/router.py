@@ -40,7 +40,7 @@ def list_models(
     return make_page(rows, page, lambda row: row.id, ModelSummary.model_validate)
 
 
-@router.get("/{model_id}", responses=_NOT_MODIFIED, response_model=ModelRead)
+@router.get("/{model_id:id}", responses=_NOT_MODIFIED, response_model=ModelRead)
 def get_model(model_id: UUID, session: SessionDep, caller: ReadCaller, if_none_match: IfNoneMatch = None) -> Response:
     """A model: its score, its members, and the JSON Schema of its rows."""
     model = service.get_model(session, caller.project_id, model_id)
@@ -51,7 +51,7 @@ def get_model(model_id: UUID, session: SessionDep, caller: ReadCaller, if_none_m
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.get("/{model_id}/bundle", responses=_BUNDLE, response_class=FileResponse)
+@router.get("/{model_id:id}/bundle", responses=_BUNDLE, response_class=FileResponse)
 def get_bundle(
     model_id: UUID,
     request: Request,
@@ -80,7 +80,7 @@ def get_bundle(
     )
 
 
-@router.delete("/{model_id}", status_code=204)
+@router.delete("/{model_id:id}", status_code=204)
 def delete_model(
     model_id: UUID, session: SessionDep, blobs: BlobsDep, caller: WriteCaller, background: BackgroundTasks
 ) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Response
 
+import app.http  # noqa: F401  registers the convertor `id`
 from app.dependencies import SessionDep, SettingsDep
 from app.errors import NotFound
 from app.pagination import Page, PageDep, make_page
@@ -73,7 +74,7 @@ def list_keys(page: PageDep, session: SessionDep, caller: AdminCaller) -> Page[K
     return make_page(rows, page, lambda row: row.id, KeyRead.model_validate)
 
 
-@keys_router.post("/{key_id}:revoke")
+@keys_router.post("/{key_id:id}:revoke")
 def revoke_key(key_id: UUID, session: SessionDep, caller: AdminCaller) -> KeyRead:
     """Revoke a key at once and for good. Needs the scope `admin`."""
     return KeyRead.model_validate(service.revoke(session, caller.project_id, key_id))

@@ -74,7 +74,7 @@ def _call(client: TestClient, route: str, headers: dict[str, str], object_id: ob
 
 def test_every_route_has_a_row_when_walked(app: FastAPI) -> None:
     found = {
-        f"{method} {route.path}"
+        f"{method} {route.path_format or route.path}"
         for route in iter_route_contexts(app.routes)
         for method in (route.methods or ())
         if method != "HEAD"

@@ -118,3 +118,13 @@ def test_answers_404_when_dataset_is_another_projects(made, client, make_tenant,
     missing = client.get("/v1/datasets/00000000-0000-7000-8000-000000000000", headers=other.read)
     assert answer.status_code == 404
     assert {**answer.json(), "request_id": ""} == {**missing.json(), "request_id": ""}
+
+
+def test_warns_when_a_column_gives_the_target_away(post, client, tenant):
+    rows = "".join(f"{'yes' if n % 3 else 'no'},{n % 3 * 7 + 1},{n * 37 % 101}\n" for n in range(300))
+    made = post(f"bought,receipt,age\n{rows}".encode()).json()
+    body = {"dataset_id": made["id"], "target": "bought"}
+    alerts = client.post("/v1/jobs:validate", json=body, headers=tenant.write).json()["alerts"]
+    assert [(alert["code"], alert["column"]) for alert in alerts] == [("leaking", "receipt")]
+    body["features"] = {"exclude": ["receipt"]}
+    assert client.post("/v1/jobs:validate", json=body, headers=tenant.write).json()["alerts"] == []
