@@ -37,13 +37,13 @@ def submit_job(session: Session, project_id: UUID, spec: JobSpec, settings: Sett
     return _enqueue(session, job, settings)
 
 
-def validate_job(
-    session: Session, project_id: UUID, spec: JobSpec, settings: Settings, blobs: Blobs
-) -> JobValidation:
+def validate_job(session: Session, project_id: UUID, spec: JobSpec, settings: Settings, blobs: Blobs) -> JobValidation:
     """What `submit_job` would do: the same errors, nothing queued."""
     dataset = _dataset(session, project_id, spec.dataset_id)
     resolved = resolve_spec(spec, dataset, settings)
-    return JobValidation(spec=resolved, alerts=list_alerts(resolved, dataset, blobs), cost=predict_cost(resolved, dataset))
+    return JobValidation(
+        spec=resolved, alerts=list_alerts(resolved, dataset, blobs), cost=predict_cost(resolved, dataset)
+    )
 
 
 def get_job(session: Session, project_id: UUID, job_id: UUID) -> JobRead:
