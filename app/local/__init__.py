@@ -1,0 +1,1 @@
+"""PostgreSQL, Valkey and every role of the service on one machine: what `warmstart up` runs."""

@@ -1,0 +1,53 @@
+"""Real servers for every test session: one embedded PostgreSQL and one Valkey a pytest process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.local.postgres import Postgres
+from app.local.valkey import Valkey
+from app.migrate import upgrade
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """Where the session's servers keep their data and logs."""
+    folder = Path(tempfile.mkdtemp(prefix="ws-test-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_folder: Path) -> Iterator[Postgres]:
+    """A running, migrated PostgreSQL."""
+    server = Postgres(servers_folder / "postgres", servers_folder / "postgres.log")
+    server.start()
+    upgrade(server.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: Postgres) -> str:
+    """URL of a migrated database. Tests that write empty it themselves, see their own fixtures."""
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_folder: Path) -> Iterator[Valkey]:
+    """A running Valkey."""
+    server = Valkey(servers_folder / "valkey.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def broker_url(valkey: Valkey) -> str:
+    """URL of the broker."""
+    return valkey.url
