@@ -18,7 +18,8 @@ from .alerts import make_alert
 from .cast import to_categories, to_numbers
 from .load import find_column
 
-_ROWS = 4_000
+_ROWS = (500, 4_000)  # the more columns, the fewer rows
+_CELLS_READ = 1_000_000
 _MIN_ROWS = 50  # fewer can agree by chance
 _GROUPS = 8
 _BINS = 64
@@ -80,13 +81,14 @@ def _infer(info: Mapping[str, Any], parquet: Path) -> TaskKind:
 def _sample(parquet: Path, names: list[str]) -> pa.Table:
     """Rows from all over the file; one row group at a time is in memory."""
     rng = np.random.default_rng(0)
+    limit = int(np.clip(_CELLS_READ // len(names), *_ROWS))
     with pq.ParquetFile(parquet) as file:
         count = file.num_row_groups
         groups = np.unique(np.linspace(0, count - 1, min(count, _GROUPS)).astype(int))
         tables = []
         for group in groups:
             table = file.read_row_group(int(group), columns=names).select(names)
-            wanted = min(table.num_rows, _ROWS // len(groups))
+            wanted = min(table.num_rows, limit // len(groups))
             tables.append(table.take(np.sort(rng.choice(table.num_rows, wanted, replace=False))))
     return pa.concat_tables(tables)
 

@@ -42,8 +42,9 @@ def describe(parquet: Path, notes: FileNotes | None = None) -> dict[str, Any]:
     digests: dict[bytes, str] = {}
     with pq.ParquetFile(parquet) as file:
         rows = file.metadata.num_rows
-        for name in file.schema_arrow.names:
-            values = read_values(file, name)
+        for place, stored in enumerate(file.schema_arrow):  # read once: it is made anew at every access
+            name = stored.name
+            values = read_values(file, stored, place)
             info = column_info(name, values, notes)
             columns.append(info)
             profiles[name] = profile_column(values)

@@ -114,7 +114,6 @@ def _environment(work: Path) -> dict[str, str]:
         "TMPDIR": str(work),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",  # gives freed memory back, so that what we sample is what is used
         "MALLOC_ARENA_MAX": "2",
     }
 

@@ -48,7 +48,8 @@ class Values:
     def digest(self) -> bytes:
         """Equal for columns that hold the same values in the same rows."""
         digest = hashlib.blake2b(self.codes.tobytes(), digest_size=16)
-        digest.update("\0".join(self.labels(slice(None, 1000))).encode())
+        first = self.distinct[:1000]
+        digest.update("\0".join(first).encode() if self.type == "text" else first.astype(np.float64).tobytes())
         return digest.digest()
 
     def labels(self, which: slice | NDArray[Any] = slice(None)) -> list[str]:
@@ -58,11 +59,11 @@ class Values:
         return [canonical_text(value) for value in self.distinct[which]]
 
 
-def read_values(file: pq.ParquetFile, name: str) -> Values:
-    """The column of this name."""
-    type_ = file.schema_arrow.field(name).type
+def read_values(file: pq.ParquetFile, field: pa.Field, place: int) -> Values:
+    """The column of this field, at this place in the file's schema."""
+    name, type_ = field.name, field.type
     if pa.types.is_string(type_):
-        return _text_values(file, name)
+        return _text_values(file, name, place)
     array = file.read(columns=[name]).column(name)
     raw = _as_numpy(array.drop_null(), type_)
     distinct, codes, counts = np.unique(raw, return_inverse=True, return_counts=True)
@@ -100,21 +101,21 @@ def _spread(codes: NDArray[np.intp], array: pa.ChunkedArray) -> NDArray[np.int32
     return spread
 
 
-def _text_values(file: pq.ParquetFile, name: str) -> Values:
+def _text_values(file: pq.ParquetFile, name: str, place: int) -> Values:
     chunks, is_sampled = _encoded_groups(file, name)
     encoded = pa.chunked_array(chunks, type=pa.dictionary(pa.int32(), pa.string())).unify_dictionaries()
     words = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
     raw = pa.chunked_array([chunk.indices for chunk in encoded.chunks], type=pa.int32())
     codes = raw.fill_null(-1).to_numpy()
     order = pc.sort_indices(words).to_numpy()
-    place = np.empty(len(order) + 1, dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    place[-1] = -1
-    codes = place[codes]
+    rank = np.empty(len(order) + 1, dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    rank[-1] = -1
+    codes = rank[codes]
     return Values(
         type="text",
         rows=file.metadata.num_rows,
-        missing=_missing(file, name),
+        missing=_missing(file.metadata, place),
         distinct=words.take(pa.array(order)).to_numpy(zero_copy_only=False),
         counts=np.bincount(codes[codes >= 0], minlength=len(order)),
         codes=codes,
@@ -148,7 +149,6 @@ def _spread_order(count: int) -> Iterator[int]:
         step //= 2
 
 
-def _missing(file: pq.ParquetFile, name: str) -> int:
-    place = file.schema_arrow.names.index(name)
-    metadata = file.metadata
-    return sum(metadata.row_group(group).column(place).statistics.null_count for group in range(file.num_row_groups))
+def _missing(metadata: pq.FileMetaData, place: int) -> int:
+    groups = range(metadata.num_row_groups)
+    return sum(metadata.row_group(group).column(place).statistics.null_count for group in groups)
