@@ -1,10 +1,12 @@
-"""What routes may ask for: a session, the settings, the blobs, the watch."""
+"""What routes may ask for: a session, the settings, the blobs. All async: a sync dependency takes a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
+import anyio.to_thread
+from anyio import CancelScope, CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
@@ -12,10 +14,22 @@ from app.blobs import Blobs
 from app.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.database import Database
 
+#: Threads that end transactions. They are apart from those that run requests: otherwise, under load, every thread
+#: could wait for a connection while every connection waits for a thread.
+_ENDS = CapacityLimiter(16)
 
-def get_session(request: Request) -> Iterator[Session]:
+
+async def end(work: Callable[[], None]) -> None:
+    """Run what ends a transaction, even if the request was cancelled."""
+    with CancelScope(shield=True):
+        await anyio.to_thread.run_sync(work, limiter=_ENDS)
+
+
+async def get_session(request: Request) -> AsyncIterator[Session]:
     """The request's one transaction: committed before the answer is sent, rolled back on any error.
 
     Under an Idempotency-Key the middleware has begun it, and commits it together with the remembered answer.
@@ -25,15 +39,25 @@ def get_session(request: Request) -> Iterator[Session]:
         yield begun
         return
     database: Database = request.app.state.database
-    with database.transaction() as session:
+    session = database.open()
+    try:
         yield session
+    except BaseException:
+        await end(session.close)
+        raise
+    await end(lambda: _commit(session))
 
 
-def _get_settings(request: Request) -> Settings:
+def _commit(session: Session) -> None:
+    with session:
+        session.commit()
+
+
+async def _get_settings(request: Request) -> Settings:
     return request.app.state.settings  # type: ignore[no-any-return]
 
 
-def _get_blobs(request: Request) -> Blobs:
+async def _get_blobs(request: Request) -> Blobs:
     return request.app.state.blobs  # type: ignore[no-any-return]
 
 

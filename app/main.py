@@ -16,7 +16,7 @@ from app.jobs.watch import JobWatch
 from app.logging import configure_logging
 from app.middleware import IdempotentPosts, RequestContext
 from app.routers import include_routers
-from app.security import RequireKey, assert_guarded
+from app.security import KeyRing, RequireKey, assert_guarded
 from app.settings import Settings, get_settings
 
 _DESCRIPTION = "AutoML as a service that remembers: post a table and a question, get a trained model back."
@@ -44,7 +44,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     database = Database(settings.database_url.get_secret_value(), pool_size=max(5, settings.api_threads // 2))
     app.state.settings, app.state.database = settings, database
     app.state.blobs = Blobs(settings.blobs)
-    app.state.watch = JobWatch(database, settings)
+    app.state.keys = KeyRing(database)
+    app.state.watch = JobWatch(database, settings, app.state.keys)
     include_routers(app, settings)
     problems.install(app)
     openapi.install(app)

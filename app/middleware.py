@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.database import Database
+from app.dependencies import end
 from app.errors import Conflict, IdempotencyInFlight, TooLarge
 from app.idempotency import POLL_S, WAIT_S, Attempt, find_answer, read_key, remember, try_lock
 from app.ids import new_id
@@ -117,12 +118,13 @@ class IdempotentPosts:
         begun = await self._begin(attempt, database)
         if isinstance(begun, Response):
             return begun
+        scope["state"]["session"] = begun
         try:
-            scope["state"]["session"] = begun
             response = await _capture(self.app, scope, body)
-            await run_in_threadpool(_end, begun, attempt, response)
-        finally:
-            await run_in_threadpool(begun.close)
+        except BaseException:
+            await end(begun.close)
+            raise
+        await end(lambda: _end(begun, attempt, response))
         return response
 
     async def _begin(self, attempt: Attempt, database: Database) -> Session | Response:
@@ -151,14 +153,14 @@ def _try_begin(database: Database, attempt: Attempt) -> Session | Response | Non
 
 
 def _end(session: Session, attempt: Attempt, response: Response) -> None:
-    if response.status_code >= 400:
-        session.rollback()
-        return
-    kept = response
-    if "no-store" in response.headers.get("cache-control", ""):
-        kept = to_response(Conflict(_ONCE, code="answer_not_kept"), None)
-    remember(session, attempt, kept.status_code, dict(kept.headers), bytes(kept.body))
-    session.commit()
+    with session:  # closes it, and what is not committed is rolled back
+        if response.status_code >= 400:
+            return
+        kept = response
+        if "no-store" in response.headers.get("cache-control", ""):
+            kept = to_response(Conflict(_ONCE, code="answer_not_kept"), None)
+        remember(session, attempt, kept.status_code, dict(kept.headers), bytes(kept.body))
+        session.commit()
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

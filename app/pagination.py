@@ -50,7 +50,7 @@ class PageRequest:
             raise _bad_cursor() from error
 
 
-def get_page_request(
+async def get_page_request(
     settings: SettingsDep,
     limit: Annotated[int | None, Query(ge=1, description="Items a page; larger than allowed is made smaller.")] = None,
     cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,

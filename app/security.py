@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +16,8 @@ from fastapi import Depends, FastAPI, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import iter_route_contexts
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, text
+from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,6 +26,9 @@ from app.errors import Forbidden, Unauthorised
 from app.projects.tables import ApiKey
 
 _PREFIX = "ws_"
+_REMEMBER_S = 10.0
+_REMEMBER_KEYS = 10_000
+KEYS_CHANNEL = "warmstart_keys"  #: NOTIFY: payload is the hash of a key that was revoked
 
 
 class KeyScope(StrEnum):
@@ -44,6 +50,11 @@ class Caller:
     project_id: UUID
     key_id: UUID
     scopes: frozenset[KeyScope]
+    expires_at: datetime | None = None
+
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     def has(self, scope: KeyScope) -> bool:
         """Whether this scope or one that includes it was granted."""
@@ -60,27 +71,65 @@ def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def find_caller(database: Database, secret: str) -> Caller | None:
-    """The caller of a valid key; None when it is unknown, expired or revoked."""
+def find_caller(database: Database, digest: str) -> Caller | None:
+    """The caller of a valid key by its hash; None when it is unknown, expired or revoked."""
     valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
-    query = select(ApiKey.project_id, ApiKey.id, ApiKey.scopes).where(
-        ApiKey.hash == hash_secret(secret), ApiKey.revoked_at.is_(None), valid
+    query = select(ApiKey.project_id, ApiKey.id, ApiKey.scopes, ApiKey.expires_at).where(
+        ApiKey.hash == digest, ApiKey.revoked_at.is_(None), valid
     )
     with database.transaction() as session:
         row = session.execute(query).one_or_none()
     if row is None:
         return None
-    return Caller(project_id=row[0], key_id=row[1], scopes=frozenset(KeyScope(scope) for scope in row[2]))
+    scopes = frozenset(KeyScope(scope) for scope in row[2])
+    return Caller(project_id=row[0], key_id=row[1], scopes=scopes, expires_at=row[3])
+
+
+def forget_key(session: Session, digest: str) -> None:
+    """Make every process look the key up again, once the transaction commits."""
+    session.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": KEYS_CHANNEL, "payload": digest})
+
+
+class KeyRing:
+    """Keys looked up lately, so that a poll costs no query. Used only while notifications of revocations arrive."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, tuple[float, Caller]] = {}
+        self._is_listening = False
+        self._heard = 0  # what was looked up before the last word of a revocation is not remembered
+
+    async def find(self, secret: str) -> Caller | None:
+        """The caller of a valid key."""
+        digest = hash_secret(secret)
+        looked_up, caller = self._known.get(digest, (0.0, None))
+        if caller is not None and time.monotonic() - looked_up < _REMEMBER_S and not caller.is_expired():
+            return caller
+        now, heard = time.monotonic(), self._heard
+        caller = await run_in_threadpool(find_caller, self._database, digest)
+        if caller is not None and self._is_listening and heard == self._heard:
+            if len(self._known) >= _REMEMBER_KEYS:
+                self._known.clear()
+            self._known[digest] = (now, caller)
+        return caller
+
+    def listen(self, is_listening: bool) -> None:
+        """Say whether revocations are heard; what is known from before is forgotten either way."""
+        self._is_listening = is_listening
+        self._heard += 1
+        self._known.clear()
+
+    def forget(self, digest: str) -> None:
+        """Look this key up again next time."""
+        self._heard += 1
+        self._known.pop(digest, None)
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, as `Authorization: Bearer ws_…`.")
 
 
 class RequireKey:
-    """No request passes to anything under /v1 without a valid key, whatever else is wrong with it.
-
-    The key is looked up in a transaction of its own, so that no connection is held while a request waits.
-    """
+    """No request passes to anything under /v1 without a valid key, whatever else is wrong with it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -93,16 +142,15 @@ class RequireKey:
         """
         if scope["type"] == "http" and scope["path"].startswith("/v1"):
             kind, _, secret = Headers(scope=scope).get("authorization", "").partition(" ")
-            database: Database = scope["app"].state.database
-            is_bearer = kind.lower() == "bearer"
-            caller = await run_in_threadpool(find_caller, database, secret.strip()) if is_bearer else None
+            keys: KeyRing = scope["app"].state.keys
+            caller = await keys.find(secret.strip()) if kind.lower() == "bearer" else None
             if caller is None:
                 raise Unauthorised("Send a valid API key as `Authorization: Bearer ws_…`.")
             scope["state"]["caller"] = caller
         await self.app(scope, receive, send)
 
 
-def get_caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Caller:
+async def get_caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Caller:
     """Who `RequireKey` found; the unused parameter is there for OpenAPI.
 
     Raises:
@@ -117,8 +165,8 @@ def get_caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | Non
 _GUARDS: set[Callable[..., Any]] = set()
 
 
-def _require(scope: KeyScope) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
+def _require(scope: KeyScope) -> Callable[[Caller], Awaitable[Caller]]:
+    async def check(caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
         if not caller.has(scope):
             raise Forbidden(f"This needs a key with the scope {scope.value!r}.")
         return caller

@@ -100,23 +100,27 @@ async def get_job(
     With `Prefer: wait=n` the answer comes when the job differs from If-None-Match (without one: when its state
     changes), at once if it has ended, and after n seconds at the latest.
     """
-    job = await run_in_threadpool(_read_job, request.app.state.database, caller, job_id)
-    body, etag = job.model_dump_json().encode(), make_etag(job.version)
+    watch: JobWatch = request.app.state.watch
     seconds = read_wait(prefer, settings.wait_max_s)
-    is_news = if_none_match is not None and not is_match(if_none_match, etag)
-    if seconds and not is_news and not job.state.is_terminal:
-        watch: JobWatch = request.app.state.watch
-        known_version, known_state = job.version, job.state
+    watched = watch.peek(job_id, caller.project_id) if seconds else None
+    if watched is not None and watched.job and is_match(if_none_match, make_etag(watched.job.version)):
+        job, body = watched.job, watched.body
+    else:
+        job = await run_in_threadpool(_read_job, request.app.state.database, caller, job_id)
+        body = job.model_dump_json().encode()
+    is_known = is_match(if_none_match, make_etag(job.version))
+    if seconds and not job.state.is_terminal and (is_known or if_none_match is None):
+        known = job
 
         def is_enough(now: JobRead) -> bool:
-            return now.state != known_state or (if_none_match is not None and now.version != known_version)
+            return now.state != known.state or (is_known and now.version > known.version)
 
         watched = await watch.wait_for(job_id, is_enough, seconds)
         if watched.is_read and watched.job is None:
             raise NotFound("No job with this id.")
-        if watched.job is not None:
-            body, etag = watched.body, make_etag(watched.job.version)
-    response = _conditional(body, etag, if_none_match)
+        if watched.job is not None and watched.job.version > job.version:
+            job, body = watched.job, watched.body
+    response = _conditional(body, make_etag(job.version), if_none_match)
     if seconds:
         response.headers["Preference-Applied"] = f"wait={seconds:g}"
     return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
 import app.http  # noqa: F401  registers the convertor `id`
 from app.dependencies import SessionDep, SettingsDep
@@ -75,6 +75,8 @@ def list_keys(page: PageDep, session: SessionDep, caller: AdminCaller) -> Page[K
 
 
 @keys_router.post("/{key_id:id}:revoke")
-def revoke_key(key_id: UUID, session: SessionDep, caller: AdminCaller) -> KeyRead:
+def revoke_key(key_id: UUID, request: Request, session: SessionDep, caller: AdminCaller) -> KeyRead:
     """Revoke a key at once and for good. Needs the scope `admin`."""
-    return KeyRead.model_validate(service.revoke(session, caller.project_id, key_id))
+    key = service.revoke(session, caller.project_id, key_id)
+    request.app.state.keys.forget(key.hash)  # other processes hear of it when this commits
+    return KeyRead.model_validate(key)

@@ -22,7 +22,7 @@ from app.projects.schemas import (
     Usage,
 )
 from app.projects.tables import ApiKey, Project
-from app.security import Caller, KeyScope, hash_secret, new_secret
+from app.security import Caller, KeyScope, forget_key, hash_secret, new_secret
 from app.settings import Settings
 
 
@@ -165,4 +165,5 @@ def revoke(session: Session, project_id: UUID, key_id: UUID) -> ApiKey:
     key = repository.revoke_key(session, project_id, key_id)
     if key is None:
         raise NotFound("No key with this id.")
+    forget_key(session, key.hash)
     return key
