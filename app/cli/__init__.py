@@ -1,0 +1,19 @@
+"""The `warmstart` command: the service's roles, and a client of its API."""
+
+from __future__ import annotations
+
+import typer
+
+from app.cli import client, operate, roles
+
+app = typer.Typer(
+    name="warmstart", help="AutoML as a service that remembers.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+roles.register(app)
+operate.register(app)
+client.register(app)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -73,7 +73,8 @@ class Postgres:
             RuntimeError: it does not come up; the message names the log.
         """
         binaries = find_binaries()
-        self._sockets = Path(tempfile.mkdtemp(prefix="ws-pg-", dir=short_folder()))
+        if self._sockets is None:  # a restart keeps the address
+            self._sockets = Path(tempfile.mkdtemp(prefix="ws-pg-", dir=short_folder()))
         self.data.mkdir(mode=0o700, exist_ok=True)
         self.data.chmod(0o700)
         if account := _account():
@@ -119,7 +120,16 @@ class Postgres:
         ]
         try:
             with self._data_as_seen() as (seen, extra), self.log.open("ab") as log:
-                command: list[object] = [binaries / "initdb", "--pgdata", seen, "--locale", "C.UTF-8", *options]
+                command: list[object] = [
+                    binaries / "initdb",
+                    "--pgdata",
+                    seen,
+                    "--encoding",
+                    "UTF8",
+                    "--locale",
+                    "C.UTF-8",
+                    *options,
+                ]
                 done = subprocess.run([str(part) for part in command], stdout=log, stderr=log, check=False, **extra)
         finally:
             readable.unlink()

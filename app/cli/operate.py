@@ -1,0 +1,137 @@
+"""Commands for whoever operates the service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.roles import fail
+from app.settings import Settings, get_settings
+
+console = Console()
+keys_app = typer.Typer(help="API keys, straight in the database.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (migrate, doctor):
+        app.command()(command)
+    app.command("settings")(show_settings)
+    app.add_typer(keys_app, name="keys")
+
+
+def migrate() -> None:
+    """Bring the database's tables up to date."""
+    from app.migrate import upgrade
+
+    upgrade(_database_url())
+    console.print("The database is up to date.")
+
+
+def show_settings(markdown: Annotated[bool, typer.Option(help="As a Markdown table.")] = False) -> None:
+    """List every option, its default and what it does."""
+    rows = [
+        (f"WARMSTART_{name.upper()}", str(field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    if markdown:
+        typer.echo("| option | default | what it does |\n|---|---|---|")
+        for row in rows:
+            typer.echo("| `{}` | `{}` | {} |".format(*row))
+        return
+    table = Table("option", "default", "what it does")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def doctor() -> None:
+    """Check what the service needs, and say what to do about what is missing."""
+    problems = 0
+    for name, advice in _checks(get_settings()):
+        console.print(
+            f"[green]ok[/]    {name}" if advice is None else f"[red]wrong[/] {name}: {advice}", highlight=False
+        )
+        problems += advice is not None
+    raise typer.Exit(1 if problems else 0)
+
+
+def _checks(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    from importlib.util import find_spec
+
+    for package in ("torch", "sklearn", "lightgbm", "catboost", "skops"):
+        yield f"package {package}", None if find_spec(package) else "missing; install with `make install`"
+    free_gb = shutil.disk_usage(settings.data_dir if settings.data_dir.exists() else ".").free / 1e9
+    yield f"{free_gb:.0f} GB free", None if free_gb > 2 else "less than 2 GB; uploads and models need room"
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    yield (
+        f"{memory_gb:.0f} GB of memory",
+        None if memory_gb > 3.5 else "less than 4 GB; lower WARMSTART_TRIAL_MEMORY_MB",
+    )
+    yield "database", _database_advice(settings)
+    yield "broker", _broker_advice(settings)
+
+
+def _database_advice(settings: Settings) -> str | None:
+    if settings.database_url is None:
+        from app.local.postgres import find_binaries
+
+        try:
+            return None if (find_binaries() / "postgres").exists() else "the embedded PostgreSQL lacks its binary"
+        except RuntimeError as error:
+            return str(error)
+    from app.migrate import is_current
+
+    try:
+        current = is_current(_database_url())
+    except Exception as error:  # whatever keeps it away is what the operator wants to read
+        return f"can't be reached: {error}"
+    return None if current else "tables are out of date; run `warmstart migrate`"
+
+
+def _broker_advice(settings: Settings) -> str | None:
+    if settings.broker_url is None:
+        return None
+    from app.broker import BROKER_ERRORS, Broker
+
+    try:
+        Broker(settings.broker_url.get_secret_value()).length()
+    except BROKER_ERRORS as error:
+        return f"can't be reached: {error}"
+    return None
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    project: Annotated[str, typer.Option(help="Name of the project; made if there is none.")] = "default",
+    scope: Annotated[str, typer.Option(help="read, write, admin or operator; each includes those before.")] = "write",
+    days: Annotated[float | None, typer.Option(help="Days until it expires; for ever if not given.")] = None,
+) -> None:
+    """Make a key and print its secret, which is kept nowhere."""
+    from app.database import Database
+    from app.projects import service
+    from app.security import KeyScope
+
+    if scope not in list(KeyScope):
+        raise typer.Exit(fail(f"Unknown scope {scope!r}; known: {', '.join(KeyScope)}."))
+    expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    database = Database(_database_url(), pool_size=1)
+    with database.transaction() as session:
+        owner = service.ensure_project(session, project)
+        _, secret = service.create_key(session, owner.id, name, [KeyScope(scope)], expires)
+    typer.echo(secret)
+
+
+def _database_url() -> str:
+    url = get_settings().database_url
+    if url is None:
+        raise typer.Exit(fail("Set WARMSTART_DATABASE_URL; with `warmstart up` this is done for you."))
+    return url.get_secret_value()
