@@ -51,18 +51,17 @@ class _Boosted(Wrapped):
         rounds = context.iterations or (_MOST_ROUNDS if stops else params["iterations"])
         if context.seconds is not None and context.iterations is None:
             rounds = max(20, min(rounds, int(context.seconds / _seconds_per_round(params, size))))
+        patience = max(20, min(100, round(4 / params["learning_rate"])))
         return {
             "iterations": rounds,
             "learning_rate": params["learning_rate"],
             "depth": params["depth"],
             "l2_leaf_reg": params["l2_leaf_reg"],
             "random_strength": params["random_strength"],
-            "rsm": params["rsm"] if context.n_columns > 1 else None,
+            "rsm": params["rsm"] if context.n_columns > 1 else 1.0,
             "one_hot_max_size": params["one_hot_max_size"],
             "max_ctr_complexity": 1 if context.n_rows > 20_000 else 2,
-            "od_type": "Iter" if stops else None,
-            "od_wait": max(20, min(100, round(4 / params["learning_rate"]))) if stops else None,
-            "use_best_model": stops,
+            **({"od_type": "Iter", "od_wait": patience, "use_best_model": True} if stops else {}),
             "random_seed": context.seed,
             "thread_count": context.threads,
             "allow_writing_files": False,
