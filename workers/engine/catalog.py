@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .learners.base import Learner
     from .search.base import Strategy
 
-#: learner name -> "module:attribute" of its `Learner`, relative to `learners/`.
+#: learner name -> "module:attribute" of its `Learner`, relative to `learners/`; "/package.module:…" is absolute.
 LEARNERS: Final[dict[str, str]] = {
     "dummy": "dummy:LEARNER",
     "linear": "linear:LEARNER",
@@ -86,7 +86,8 @@ def _load(folder: str, registry: dict[str, str], name: str) -> Any:
     if name not in registry:
         raise SpaceError(f"Unknown {folder} name {name!r}; known: {', '.join(registry)}.")
     module, attribute = registry[name].split(":")
-    return getattr(import_module(f".{folder}.{module}", __package__), attribute)
+    place = module.removeprefix("/") if module.startswith("/") else f".{folder}.{module}"
+    return getattr(import_module(place, __package__), attribute)
 
 
 def infer_task_kind(kind: str, distinct: int, rows: int, is_integer: bool) -> TaskKind:

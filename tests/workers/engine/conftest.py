@@ -45,7 +45,11 @@ def make_problem() -> Callable[..., Problem]:
         noise = np.where(rng.random(rows) < 0.1, np.nan, rng.normal(size=rows))
         signal = 2 * size + (colour == 2) + 0.3 * rng.normal(size=rows)
         n_classes = _N_CLASSES[kind]
-        y = signal if not n_classes else np.searchsorted(np.quantile(signal, np.arange(1, n_classes) / n_classes), signal)
+        y = (
+            signal
+            if not n_classes
+            else np.searchsorted(np.quantile(signal, np.arange(1, n_classes) / n_classes), signal)
+        )
         task = Task(
             target="y",
             kind=kind,

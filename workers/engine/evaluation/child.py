@@ -8,7 +8,9 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,12 +47,16 @@ def main(work: Work, parent: int) -> None:
     try:
         _run(work)
     except BaseException:  # reported in the log beside the outcome; the exit code is what counts
-        import traceback
-
-        traceback.print_exc()
+        _log_traceback()
         code = 1
-    sys.stderr.flush()
     os._exit(code)
+
+
+def _log_traceback() -> None:
+    """To the log, if the learner has left it open."""
+    with suppress(OSError, ValueError):
+        traceback.print_exc()
+        sys.stderr.flush()
 
 
 def _bind(work: Work, parent: int) -> None:
@@ -86,9 +92,7 @@ def _run(work: Work) -> None:
     except MemoryError:
         outcome = Outcome(status=TrialStatus.OUT_OF_MEMORY, reason="the process could not get the memory it asked for")
     except Exception as error:  # whatever a library raises for a configuration costs this trial and no more
-        import traceback
-
-        traceback.print_exc()
+        _log_traceback()
         outcome = Outcome(status=TrialStatus.FAILED, reason=f"{type(error).__name__}: {error}"[:500])
     outcome.seconds = time.monotonic() - started
     outcome.cpu_seconds = time.process_time() - cpu

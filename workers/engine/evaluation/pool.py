@@ -50,13 +50,13 @@ class _Running:
 
     def sample(self) -> tuple[TrialStatus, str] | None:
         """What is over its limit, if anything is."""
-        members = tree(self.process.pid or 0)
+        members = tree(self.process.pid or 0, _MOST_PROCESSES)
+        if len(members) > _MOST_PROCESSES:
+            return TrialStatus.CRASHED, f"started more than {_MOST_PROCESSES} processes"
         memory = sum(private_mb(pid) for pid in members)
         self.peak_mb = max(self.peak_mb, memory)
         if memory > self.work.memory_mb:
             return TrialStatus.OUT_OF_MEMORY, f"used {memory:.0f} MB; the limit is {self.work.memory_mb} MB"
-        if len(members) > _MOST_PROCESSES:
-            return TrialStatus.CRASHED, f"started more than {_MOST_PROCESSES} processes"
         seconds = self.work.seconds
         if seconds is not None and time.monotonic() - self.started > seconds * 1.1 + _GRACE_S:
             return TrialStatus.TIMED_OUT, f"took longer than {seconds:.1f} s"

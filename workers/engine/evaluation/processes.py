@@ -10,16 +10,22 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its descendants, by the kernel's own lists of children."""
-    found, open_ = [], [pid]
-    while open_:
-        current = open_.pop()
+def tree(pid: int, most: int | None = None) -> list[int]:
+    """A process and its descendants, by the kernel's own lists of children; no more than `most` + 1."""
+    found, unvisited = [], [pid]
+    while unvisited and (most is None or len(found) <= most):
+        current = unvisited.pop()
         found.append(current)
-        with suppress(OSError):  # it has ended meanwhile
-            for task in Path(f"/proc/{current}/task").iterdir():
-                with suppress(OSError):
-                    open_ += map(int, (task / "children").read_text().split())
+        unvisited += _children(current)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):  # it has ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
     return found
 
 
@@ -33,15 +39,18 @@ def private_mb(pid: int) -> float:
 
 
 def kill_tree(pid: int) -> None:
-    """End a session leader, its descendants and its session: freeze until nothing new appears, then kill."""
+    """End a session leader, its descendants and its session.
+
+    Each is frozen before its children are listed, so that the list is final and even a fork bomb comes to an end.
+    """
     frozen: set[int] = set()
-    for _ in range(100):
-        fresh = (set(tree(pid)) | _session(pid)) - frozen
-        if not fresh:
-            break
-        for member in fresh:
-            _signal(member, signal.SIGSTOP)
-        frozen |= fresh
+    while unvisited := list(({pid} | _session(pid)) - frozen):
+        while unvisited:
+            current = unvisited.pop()
+            if current not in frozen:
+                frozen.add(current)
+                _signal(current, signal.SIGSTOP)
+                unvisited += _children(current)
     for member in frozen:
         _signal(member, signal.SIGKILL)
 

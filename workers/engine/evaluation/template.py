@@ -1,4 +1,10 @@
-"""What every trial process starts with: libraries imported, nothing computed: OpenMP must not run before a fork."""
+"""What every trial process starts with: libraries imported, nothing computed: OpenMP must not run before a fork.
+
+Imported by the template process only. It ends with the process that started it; trials end with the template.
+"""
+
+import ctypes
+import signal
 
 import catboost
 import lightgbm
@@ -16,5 +22,8 @@ import skops.io
 import torch
 
 from . import child
+
+_PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 __all__ = ["catboost", "child", "lightgbm", "numpy", "pyarrow", "sklearn", "skops", "torch"]

@@ -62,7 +62,7 @@ def quick(name: str, kind: TaskKind) -> Any:
 def test_learner_keeps_the_contract(
     name: str, kind: TaskKind, make_problem: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Deterministic, finite, whole probabilities, better than nothing, and the same after a round trip through files."""
+    """Deterministic, finite, whole probabilities, better than nothing, the same after a round trip through files."""
     problem = make_problem(kind)
     n, k = len(problem.y), problem.n_classes
     encoder, X, estimator = build(name, problem, quick(name, kind), 90)

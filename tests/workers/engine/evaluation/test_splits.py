@@ -1,0 +1,91 @@
+"""Splits: who may train on what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workers.engine.errors import TaskError
+from workers.engine.evaluation.splits import make_splits
+from workers.engine.types import Scheme, Task, TaskKind, Validation
+
+
+def task(kind: TaskKind = TaskKind.BINARY, metric: str = "roc_auc", **validation: Any) -> Task:
+    return Task(target="y", kind=kind, metric=metric, classes=("a", "b"), validation=Validation(**validation))
+
+
+SCHEMES = st.sampled_from([Scheme.AUTO, Scheme.HOLDOUT, Scheme.KFOLD, Scheme.REPEATED, Scheme.GROUP, Scheme.TIME])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCHEMES, st.integers(30, 400), st.sampled_from([0.0, 0.2]), st.integers(0, 1000))
+def test_no_row_is_on_both_sides_and_the_holdout_is_untouched(
+    scheme: Scheme, n: int, holdout: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    y, groups, times = (rng.random(n) < 0.3).astype(int), rng.integers(0, 12, n), rng.random(n).round(2)
+    splits = make_splits(
+        task(scheme=scheme, holdout=holdout),
+        y,
+        groups if scheme is Scheme.GROUP else None,
+        times if scheme is Scheme.TIME else None,
+    )
+    held = set() if splits.holdout is None else set(splits.holdout)
+    assert bool(held) == (holdout > 0)
+    for train, valid in splits.folds:
+        assert len(train)
+        assert len(valid)
+        assert not set(train) & set(valid)
+        assert not held & (set(train) | set(valid))
+        if scheme is Scheme.GROUP:
+            assert not set(groups[train]) & set(groups[valid])
+        if scheme is Scheme.TIME:
+            assert times[train].max() < times[valid].min()
+
+
+def test_folds_cover_every_row_once_and_keep_the_mix_of_classes() -> None:
+    y = (np.arange(1000) % 10 == 0).astype(int)
+    splits = make_splits(task(), y)
+    assert sorted(np.concatenate([valid for _, valid in splits.folds])) == list(range(1000))
+    assert all(y[valid].mean() == pytest.approx(0.1, abs=0.006) for _, valid in splits.folds)
+
+
+@pytest.mark.parametrize(
+    ("rows", "scheme", "folds"),
+    [(200, "repeated", 10), (2000, "kfold", 5), (10_000, "kfold", 3), (50_000, "holdout", 1)],
+)
+def test_auto_spends_folds_where_rows_are_few(rows: int, scheme: str, folds: int) -> None:
+    splits = make_splits(task(kind=TaskKind.REGRESSION, metric="rmse"), np.random.default_rng(0).normal(size=rows))
+    assert (splits.scheme, len(splits.folds)) == (scheme, folds)
+
+
+def test_seed_decides_the_folds() -> None:
+    y = np.arange(100) % 2
+    one, same = make_splits(task(), y), make_splits(task(), y)
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(one.folds, same.folds, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        ({"scheme": Scheme.GROUP}, "needs group_column"),
+        ({"scheme": Scheme.TIME}, "needs time_column"),
+    ],
+)
+def test_a_missing_column_is_named(validation: dict[str, Any], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        make_splits(task(**validation), np.arange(50) % 2)
+
+
+def test_what_cannot_be_split_says_so() -> None:
+    y = np.arange(50) % 2
+    with pytest.raises(TaskError, match="same time"):
+        make_splits(task(scheme=Scheme.TIME), y, times=np.zeros(50))
+    with pytest.raises(TaskError, match="one group"):
+        make_splits(task(scheme=Scheme.GROUP), y, groups=np.zeros(50, dtype=int))
+    with pytest.raises(TaskError, match="rmsle"):
+        make_splits(task(kind=TaskKind.REGRESSION, metric="rmsle"), np.linspace(-5, 5, 50))
