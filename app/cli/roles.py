@@ -59,6 +59,7 @@ def api() -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=75,  # longer than clients keep connections, or they meet one that closes
         server_header=False,
     )
 

@@ -251,8 +251,8 @@ class JobWatch:
         pause = 0.2
         while True:
             try:
-                connection = await psycopg.AsyncConnection.connect(self._database.url, autocommit=True)
-                async with connection:
+                connect = psycopg.AsyncConnection.connect(self._database.url, autocommit=True, connect_timeout=5)
+                async with await connect as connection:
                     await connection.execute(f"LISTEN {JOBS_CHANNEL}")
                     await connection.execute(f"LISTEN {KEYS_CHANNEL}")
                     self._keys.listen(True)
@@ -262,10 +262,11 @@ class JobWatch:
                     async for notification in connection.notifies():
                         self._notified(notification.channel, notification.payload)
             except (psycopg.Error, OSError) as error:
-                self._keys.listen(False)
                 _log.warning("listening for jobs was interrupted", error=str(error))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+            finally:
+                self._keys.listen(False)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
 
     def _notified(self, channel: str, payload: str) -> None:
         if channel == KEYS_CHANNEL:
