@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -35,7 +37,7 @@ def random_forest(kind: str, train: pd.DataFrame, target: str, test: pd.DataFram
     model = make_pipeline(encode, forest(n_estimators=500, n_jobs=2, random_state=0))
     model.fit(train.drop(columns=target), train[target])
     features = test.drop(columns=target)
-    return model.predict(features) if kind == "regression" else model.predict_proba(features)
+    return _predict(model, kind, features)
 
 
 def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) -> np.ndarray:
@@ -44,7 +46,7 @@ def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) ->
 
     features = train.drop(columns=target)
     strings = [c for c in features if not pd.api.types.is_numeric_dtype(features[c])]
-    texts = [c for c in strings if features[c].dropna().str.split().str.len().median() >= 5]
+    texts = [c for c in strings if features[c].dropna().str.split().map(len).median() >= 5]
     categories = [c for c in strings if c not in texts]
     fill = dict.fromkeys(categories, "missing") | dict.fromkeys(texts, "")
     maker = CatBoostRegressor if kind == "regression" else CatBoostClassifier
@@ -58,4 +60,8 @@ def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) ->
     )
     model.fit(features.fillna(fill), train[target])
     rows = test.drop(columns=target).fillna(fill)
-    return model.predict(rows) if kind == "regression" else model.predict_proba(rows)
+    return _predict(model, kind, rows)
+
+
+def _predict(model: Any, kind: str, rows: pd.DataFrame) -> np.ndarray:
+    return np.asarray(model.predict(rows) if kind == "regression" else model.predict_proba(rows))

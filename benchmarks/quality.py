@@ -23,6 +23,7 @@ from app.client import Client
 from benchmarks import baselines
 from benchmarks.corpus import CorpusTask, load, read_tasks
 from benchmarks.stack import running_stack
+from benchmarks.tables import as_rows
 
 RIVALS = {"random_forest": baselines.random_forest, "catboost": baselines.catboost}
 
@@ -98,10 +99,9 @@ def warmstart(
     job = client.wait(client.create_job(spec)["id"])
     if job["state"] != "succeeded":
         raise RuntimeError(f"{task.name}: {job['state']}: {job.get('error')}")
-    features = test.drop(columns=task.target).astype(object)
-    rows = features.where(features.notna(), None).to_dict("records")
+    rows = as_rows(test.drop(columns=task.target))
     answers = [client.predict(job["model_id"], rows[i : i + 1000]) for i in range(0, len(rows), 1000)]
-    details = {"score": job["score"], "trials": job["progress"].get("trials")}
+    details = {"score": client.model(job["model_id"])["score"], "trials": job["progress"].get("trials")}
     if task.kind == "regression":
         return np.array([value for answer in answers for value in answer["predictions"]], float), details
     table = [[row[label] for label in classes] for answer in answers for row in answer["probabilities"]]

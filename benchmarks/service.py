@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import psutil
 
 from app.client import Client
 from benchmarks.stack import Stack, running_stack
-from benchmarks.tables import make_table
+from benchmarks.tables import as_rows, make_table
 
 Figures = dict[str, float]
 
@@ -68,11 +69,10 @@ def start(client: Client, dataset: str, repeats: int = 15) -> Figures:
 def predict(client: Client, dataset: str) -> Figures:
     """Milliseconds of a warm one-row prediction (limits: p50 15, p99 60), rows a second in batches of 1,000."""
     job = client.wait(client.create_job({"dataset_id": dataset, "target": "y", "budget": {"seconds": 30}})["id"])
-    frame = make_table(1000, 10, seed=1).drop(columns="y").astype(object)
-    rows = frame.where(frame.notna(), None).to_dict("records")
+    rows = as_rows(make_table(1000, 10, seed=1).drop(columns="y"))
     model = job["model_id"]
     client.predict(model, rows[:1])
-    single = [timed(lambda row=row: client.predict(model, [row])) for row in rows[:500]]
+    single = [timed(partial(client.predict, model, [row])) for row in rows[:500]]
     batches = [timed(lambda: client.predict(model, rows)) for _ in range(10)]
     return {
         "one_row_p50_ms": 1000 * float(np.median(single)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -19,3 +21,11 @@ def make_table(rows: int, columns: int, seed: int = 0) -> pd.DataFrame:
     frame = frame.mask(rng.random(frame.shape) < 0.03)
     frame["y"] = np.where(signal + rng.normal(size=rows) > 0, "yes", "no")
     return frame
+
+
+def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The frame as the rows of a prediction request: a missing cell is None."""
+    cells = frame.astype(object)
+    return [
+        {str(name): cell for name, cell in row.items()} for row in cells.where(cells.notna(), None).to_dict("records")
+    ]
