@@ -12,7 +12,8 @@ _PROC = Path("/proc")
 
 def tree(pid: int, most: int | None = None) -> list[int]:
     """A process and its descendants, by the kernel's own lists of children; no more than `most` + 1."""
-    found, unvisited = [], [pid]
+    found: list[int] = []
+    unvisited = [pid]
     while unvisited and (most is None or len(found) <= most):
         current = unvisited.pop()
         found.append(current)

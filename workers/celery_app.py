@@ -1,0 +1,38 @@
+"""The Celery application of a worker: early acknowledgement, one message a free slot, nothing else of Celery's.
+
+Threads, because a task only supervises: the work is in process groups of its own (docs/decisions/0003-worker-pool.md).
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from app.broker import TRANSPORT_OPTIONS, make_celery
+from app.settings import Settings
+
+
+def make_app(settings: Settings) -> Celery:
+    """The application with these settings.
+
+    Raises:
+        ValueError: no broker is configured.
+    """
+    if settings.broker_url is None:
+        raise ValueError("The worker needs WARMSTART_BROKER_URL.")
+    app = make_celery(settings.broker_url.get_secret_value())
+    app.conf.update(
+        task_acks_late=False,
+        task_store_errors_even_if_ignored=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_pool="threads",
+        worker_concurrency=settings.worker_slots,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=dict(TRANSPORT_OPTIONS),
+    )
+    return app

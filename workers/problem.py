@@ -1,0 +1,120 @@
+"""A job row and its dataset as the engine takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from app.datasets.tables import Dataset
+from app.jobs.tables import Job
+from app.settings import Settings
+from workers.engine.catalog import LEARNERS
+from workers.engine.errors import TaskError
+from workers.engine.fit import Plan
+from workers.engine.table.load import TypedTable, load_groups, load_table, load_target, load_times, load_weights
+from workers.engine.types import Budget, Scheme, Task, TaskKind, Validation
+from workers.journal import DatabaseJournal
+from workers.resources import slot_cores, slot_memory_mb
+
+_MOST_SIDE_BY_SIDE = 16  # trials; beyond, their processes cost more than they bring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Everything that `fit` needs, and what knowledge wants to know of the data."""
+
+    table: TypedTable
+    y: NDArray[Any]
+    task: Task
+    plan: Plan
+    weights: NDArray[np.float64] | None
+    groups: NDArray[np.int64] | None
+    times: NDArray[np.float64] | None
+    dataset_sha256: str
+    target_place: int
+
+
+def load_problem(settings: Settings, journal: DatabaseJournal) -> Problem:
+    """Read the job, its dataset's row and the stored table; the journal learns the budget.
+
+    Raises:
+        TaskError: the table can't answer the question.
+    """
+    with journal.database.transaction() as session:
+        job = session.execute(select(Job).where(Job.id == journal.lease.job_id)).scalar_one()
+        dataset = session.execute(select(Dataset).where(Dataset.id == job.dataset_id)).scalar_one()
+    spec = job.spec
+    cores = min(slot_cores(settings), _MOST_SIDE_BY_SIDE)
+    journal.begin(job, read_budget(spec, settings, slot_memory_mb(settings) // cores))
+    path = journal.blobs.path(dataset.blob_key)
+    if not path.exists():
+        raise TaskError("The dataset of this job has been deleted.")
+    kind, target = TaskKind(spec["kind"]), spec["target"]
+    columns, features, validation = dataset.columns, spec["features"], spec["validation"]
+    read = load_target(path, columns, target, kind, positive_class=spec.get("positive_class"))
+    names = (spec["weights_column"], validation["group_column"], validation["time_column"])
+    table = load_table(
+        path,
+        columns,
+        include=features["include"],
+        exclude=features["exclude"],
+        kinds=features["kinds"],
+        reserved=(target, *names),
+        mask=read.mask,
+    )
+    weights, groups, times = names
+    return Problem(
+        table=table,
+        y=read.y,
+        task=read_task(spec, read.classes),
+        plan=read_plan(spec, settings, cores),
+        weights=None if weights is None else load_weights(path, columns, weights, read.mask),
+        groups=None if groups is None else load_groups(path, columns, groups, read.mask),
+        times=None if times is None else load_times(path, columns, times, read.mask),
+        dataset_sha256=dataset.sha256,
+        target_place=[info["name"] for info in columns].index(target),
+    )
+
+
+def read_task(spec: Mapping[str, Any], classes: tuple[str, ...]) -> Task:
+    """The task of a resolved spec."""
+    validation = spec["validation"]
+    return Task(
+        target=spec["target"],
+        kind=TaskKind(spec["kind"]),
+        metric=spec["metric"],
+        classes=classes,
+        validation=Validation(**{**validation, "scheme": Scheme(validation["scheme"])}),
+        weights_column=spec["weights_column"],
+        class_weight=spec["class_weight"],
+        seed=spec["seed"],
+    )
+
+
+def read_plan(spec: Mapping[str, Any], settings: Settings, cores: int) -> Plan:
+    """How the spec wants to search."""
+    algorithms = spec["algorithms"]
+    included = algorithms["include"] or list(LEARNERS)
+    return Plan(
+        strategy=spec["strategy"],
+        algorithms=tuple(name for name in included if name not in algorithms["exclude"]),
+        ensemble=spec["ensemble"],
+        cores=cores,
+        publish_every_s=settings.interval(settings.publish_every_s),
+    )
+
+
+def read_budget(spec: Mapping[str, Any], settings: Settings, memory_mb: int) -> Budget:
+    """The budget of a resolved spec; a trial gets no more memory than its share of the slot."""
+    wanted = spec["trial"]["memory_mb"] or settings.trial_memory_mb
+    return Budget(
+        seconds=spec["budget"]["seconds"],
+        trials=spec["budget"]["trials"],
+        trial_seconds=spec["trial"]["seconds"],
+        trial_memory_mb=min(wanted, max(256, memory_mb)),
+    )
