@@ -15,6 +15,7 @@ from app.database import Database
 from app.jobs.watch import JobWatch
 from app.logging import configure_logging
 from app.middleware import IdempotentPosts, RequestContext
+from app.predictions.forward import PredictorClient
 from app.routers import include_routers
 from app.security import KeyRing, RequireKey, assert_guarded
 from app.settings import Settings, get_settings
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings, app.state.database = settings, database
     app.state.blobs = Blobs(settings.blobs)
     app.state.keys = KeyRing(database)
+    app.state.predictor = PredictorClient(settings.predictor_url)
     app.state.watch = JobWatch(database, settings, app.state.keys)
     include_routers(app, settings)
     problems.install(app)
@@ -68,4 +70,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = settings.api_threads
     async with app.state.watch.running():
         yield
+    await app.state.predictor.close()
     app.state.database.dispose()

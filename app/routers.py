@@ -8,6 +8,7 @@ from app.datasets.router import router as datasets
 from app.jobs.router import router as jobs
 from app.knowledge.router import router as knowledge
 from app.models.router import router as models
+from app.predictions.router import router as predictions
 from app.projects.router import keys_router as keys
 from app.projects.router import router as projects
 from app.settings import Settings
@@ -19,5 +20,6 @@ _FORM_BYTES = 1 << 20  #: what a form's boundaries add to a file
 def include_routers(app: FastAPI, settings: Settings) -> None:
     """Add every route. Uploads may be larger than other bodies."""
     app.include_router(datasets, max_body_size=settings.upload_max_bytes + _FORM_BYTES)
+    app.include_router(predictions, max_body_size=settings.predict_body_max_bytes)
     for router in (jobs, models, knowledge, projects, keys, system):
         app.include_router(router, max_body_size=settings.body_max_bytes)
