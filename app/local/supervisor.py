@@ -102,10 +102,14 @@ class Up:
 
     def watch(self) -> None:
         """Restart what ends, until told to stop."""
+        written = self.pids
         while not self.stopping.wait(_POLL_S):
             for child in self._children:
                 self._look_after(child)
             _reap_adopted(set(self.pids.values()))
+            if self.pids != written:
+                written = self.pids
+                self._write_state()
 
     def close(self) -> None:
         """Stop everything in order: nothing new comes in, then workers, then the servers."""
@@ -132,6 +136,7 @@ class Up:
         except BlockingIOError as error:
             message = f"Another `warmstart up` uses {self._data}. Stop it, or set WARMSTART_DATA_DIR."
             raise AlreadyRunning(message) from error
+        (self._data / "up.json").unlink(missing_ok=True)  # of one that was killed
         self._sockets = Path(tempfile.mkdtemp(prefix="ws-", dir=short_folder()))
 
     def _start_servers(self) -> dict[str, str]:
@@ -192,15 +197,26 @@ class Up:
         child.process = child.start()
         child.started_at = time.monotonic()
 
+    def _relaunch(self, child: Child) -> None:
+        try:
+            self._launch(child)
+        except (RuntimeError, OSError) as error:  # a server that does not come up now is tried again
+            sys.stderr.write(f"{child.name}: {error}\n")
+            self._postpone(child, is_healthy=False)
+
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
         if child.process is None:
             if now >= child.restart_at:
-                self._launch(child)
+                self._relaunch(child)
         elif child.process.poll() is not None:
-            child.failures = 0 if now - child.started_at > _HEALTHY_S else child.failures + 1
-            child.restart_at = now + min(_LONGEST_PAUSE_S, 0.1 * 2**child.failures)
-            child.process = None
+            children.stop(child.process)  # whatever is left of its group
+            self._postpone(child, is_healthy=now - child.started_at > _HEALTHY_S)
+
+    def _postpone(self, child: Child, *, is_healthy: bool) -> None:
+        child.process = None
+        child.failures = 0 if is_healthy else child.failures + 1
+        child.restart_at = time.monotonic() + min(_LONGEST_PAUSE_S, 0.1 * 2**child.failures)
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + _READY_S
@@ -214,7 +230,9 @@ class Up:
 
     def _write_state(self) -> None:
         state = {"url": self.url, "pid": os.getpid(), "pids": self.pids}
-        (self._data / "up.json").write_text(json.dumps(state))
+        temporary = self._data / "up.json.new"
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self._data / "up.json")
 
 
 @contextmanager
