@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.predictions.schemas import PredictionRequest
 from app.problems import MEDIA_TYPE, Problem
 
 _ERRORS = {
@@ -56,6 +57,7 @@ def install(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["PredictionRequest"] = PredictionRequest.model_json_schema()  # its route reads no body
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}), Problem=problem)
     for name in ("HTTPValidationError", "ValidationError"):

@@ -29,7 +29,7 @@ READY = b"ready\n"
 _WARM_UP_S = 120.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Runner:
     """A process that runs one job, in a session of its own."""
 
@@ -37,6 +37,7 @@ class Runner:
     token: str
     #: readable when the process has ended
     pidfd: int = field(repr=False)
+    is_closed: bool = False
 
     def start(self, message: dict[str, Any]) -> None:
         """Tell it its job. A broken pipe shows as its end."""
@@ -56,6 +57,8 @@ class Runner:
         if grace_s and self.is_alive():
             processes.send(self.process.pid, signal.SIGTERM)
             select.select([self.pidfd], [], [], grace_s)
+        if self.is_closed:
+            return
         processes.send_group(self.process.pid, signal.SIGKILL)
         left = processes.kill_marked(self.token)
         if left:
@@ -64,6 +67,7 @@ class Runner:
 
     def close(self) -> None:
         """Reap it once it has ended."""
+        self.is_closed = True
         self.process.wait(timeout=30)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:

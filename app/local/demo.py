@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli import display
-from app.client import Client
+from app.client import Client, ClientError
 from app.local.supervisor import Up, signals_to
 from app.settings import Settings
 
@@ -41,7 +41,7 @@ def run(seconds: float) -> int:
                 rows = _rows()
                 served = client.predict(model["id"], rows)
             _compare(_predict_alone(bundle, rows), served)
-        except (DemoFailed, RuntimeError) as error:
+        except (RuntimeError, ClientError) as error:
             console.print(f"[red]The demo failed:[/] {error}", highlight=False)
             return 1
     console.print(f"[bold green]Done[/] in {time.monotonic() - begun:.0f} s; nothing is left running.")

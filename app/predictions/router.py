@@ -11,7 +11,7 @@ from app.database import Database
 from app.errors import Unavailable
 from app.models.service import get_model
 from app.predictions.forward import BundleReplaced, PredictorClient
-from app.predictions.schemas import PredictionRequest, PredictionsRead
+from app.predictions.schemas import PredictionsRead
 from app.security import ReadCaller
 
 router = APIRouter(prefix="/v1/models", tags=["predictions"])
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/models", tags=["predictions"])
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": PredictionRequest.model_json_schema()}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictionRequest"}}},
     }
 }
 

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 class PredictionRequest(BaseModel):
     """Rows to predict."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"rows": [{"age": 41, "job": "teacher"}]}]}
+    )
 
     rows: list[dict[str, Any]] = Field(
-        description="Each an object of column: value, as the model's input_schema says. null: the value is missing.",
-        examples=[[{"age": 41, "job": "teacher"}]],
+        description="Each an object of column: value, as the model's input_schema says. null: the value is missing."
     )
 
 
