@@ -30,7 +30,7 @@ class ClientError(Exception):
         self.detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
         self.errors: Sequence[Mapping[str, str]] = problem.get("errors") or ()
         parts = [f"{item.get('pointer') or item.get('parameter')}: {item['detail']}" for item in self.errors]
-        super().__init__("; ".join([self.detail, *parts]))
+        super().__init__("; ".join([self.detail, *(part for part in parts if part not in self.detail)]))
 
 
 class Client:

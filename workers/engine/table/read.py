@@ -106,9 +106,9 @@ def _run_child(request: Mapping[str, Any], work: Path, limits: ReadLimits) -> di
 
 def _environment(work: Path) -> dict[str, str]:
     """Nothing of ours but what Python needs: no credential is within reach of a parser."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": str(_ROOT),
+    needed = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")
+    return {name: os.environ[name] for name in needed if name in os.environ} | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
         "TMPDIR": str(work),
