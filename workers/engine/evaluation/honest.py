@@ -19,7 +19,7 @@ from .metrics import loss, score, to_score
 
 Array = NDArray[Any]
 
-_BOOTSTRAPS = 200
+_BOOTSTRAPS = 100
 _FEWEST = 20  # bootstraps, even when time is over
 _MOST_ROWS = 2_000  # of a bootstrap sample; intervals are widened to what all rows would give
 _ROUNDS = 6  # of greedy selection inside a bootstrap

@@ -181,7 +181,7 @@ def _share(share: float, labels: Array | None, groups: Array | None, n: int, rng
     order = rng.permutation(n)
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
-    points = np.floor((np.arange(n) + 0.5) * share)
+    points = np.floor((np.arange(n) + 1) * share + 1e-9)
     is_valid = np.zeros(n, dtype=bool)
     is_valid[order] = np.diff(points, prepend=0.0) > 0
     return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
