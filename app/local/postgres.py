@@ -169,8 +169,11 @@ class Postgres:
             os.close(descriptor)
 
     def _end_leftovers(self) -> None:
-        """End servers that outlived their supervisor or postmaster. Then a lock is stale, whoever has its pid now."""
-        for number, seconds in ((signal.SIGINT, 5.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+        """End servers that outlived their supervisor or postmaster, at once: the next start recovers what they leave.
+
+        Then a lock is stale, whoever has its pid now.
+        """
+        for number, seconds in ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
             for pid in self._leftovers():
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)

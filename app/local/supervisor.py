@@ -237,8 +237,11 @@ class Up:
 
 @contextmanager
 def signals_to(stopping: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set the event meanwhile."""
-    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    """SIGINT, SIGTERM and a closed terminal set the event meanwhile."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in numbers}
     try:
         yield
     finally:

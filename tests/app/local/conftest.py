@@ -101,17 +101,38 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.fixture(params=["ourselves", "nobody"] if os.geteuid() == 0 else ["ourselves"])
-def account(request: pytest.FixtureRequest, folder: Path) -> Account:
-    """Ourselves; when we are root, then also an ordinary user."""
+#: Who can run our programs here.
+ACCOUNTS = ["ourselves", "nobody"] if os.geteuid() == 0 else ["ourselves"]
+
+
+@pytest.fixture
+def make_account(request: pytest.FixtureRequest, folder: Path) -> Callable[[str], Account]:
+    """An account by name, with a folder of its own."""
     quiet = {name: value for name, value in os.environ.items() if not name.startswith("WARMSTART_")}
-    if request.param == "ourselves":
-        return Account(request.param, Path(sys.executable), folder, quiet | {"PYTHONPATH": str(REPOSITORY)})
-    python, variables = request.getfixturevalue("interpreter")
-    user = pwd.getpwnam(request.param)
-    os.chown(folder, user.pw_uid, user.pw_gid)
-    own = {"HOME": str(folder), "USER": user.pw_name, "TMPDIR": str(folder)}
-    return Account(request.param, python, folder, quiet | variables | own)
+
+    def make(name: str) -> Account:
+        own = Path(tempfile.mkdtemp(dir=folder))
+        if name == "ourselves":
+            return Account(name, Path(sys.executable), own, quiet | {"PYTHONPATH": str(REPOSITORY)})
+        python, variables = request.getfixturevalue("interpreter")
+        user = pwd.getpwnam(name)
+        folder.chmod(0o711)
+        os.chown(own, user.pw_uid, user.pw_gid)
+        return Account(name, python, own, quiet | variables | {"HOME": str(own), "USER": name, "TMPDIR": str(own)})
+
+    return make
+
+
+@pytest.fixture(params=ACCOUNTS)
+def account(request: pytest.FixtureRequest, make_account: Callable[[str], Account]) -> Account:
+    """Ourselves; when we are root, then also an ordinary user."""
+    return make_account(request.param)
+
+
+@pytest.fixture
+def two_accounts(make_account: Callable[[str], Account]) -> list[Account]:
+    """Ourselves, and an ordinary user when we are root, else ourselves once more."""
+    return [make_account("ourselves"), make_account(ACCOUNTS[-1])]
 
 
 def _mentioning(text: str) -> list[str]:

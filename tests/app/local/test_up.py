@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -92,28 +90,34 @@ def _quick_model(client: Client, dataset_id: str) -> dict[str, Any]:
     return client.model(job["model_id"])
 
 
-def test_a_job_succeeds_and_nothing_is_left_when_it_is_told_to_stop(
-    account: Any, folder: Path, assert_gone: Callable[..., None]
+def test_jobs_succeed_and_nothing_is_left_when_root_and_an_ordinary_user_run_it_side_by_side(
+    two_accounts: list[Any], assert_gone: Callable[..., None]
 ) -> None:
-    table = shutil.copy(PENGUINS, folder)
-    with _up(account, folder / "my data") as stack:
-        model = _quick_model(stack.client, stack.client.upload(Path(table), name="penguins.csv")["id"])
-        assert stack.client.download_bundle(model["id"], folder / "model.zip") == model["sha256"]
-        stack.process.terminate()
-        assert stack.process.wait(40) == 0
-        assert_gone(str(stack.data), 1)
-        assert not (stack.data / "up.json").exists()
-    assert stack.seconds <= 20
-    assert stack.data.stat().st_mode & 0o777 == 0o700
-    assert (stack.data / "key").stat().st_mode & 0o777 == 0o600
+    one, two = two_accounts
+    with _up(one, one.folder / "my data") as first, _up(two, two.folder / "my data") as second:
+        for stack in (first, second):
+            model = _quick_model(stack.client, stack.client.upload(PENGUINS, name="penguins.csv")["id"])
+            stack.client.download_bundle(model["id"], stack.data.with_name("model.zip"))
+            assert len(list(stack.client.datasets())) == 1
+        third = one.popen("-m", "app.cli", "up", "--data-dir", str(first.data), stderr=subprocess.PIPE)
+        assert "Another `warmstart up` uses" in third.communicate(timeout=30)[1]
+        assert third.returncode == 1
+        for stack, number in ((first, signal.SIGINT), (second, signal.SIGTERM)):
+            stack.process.send_signal(number)
+            assert stack.process.wait(40) == 0
+            assert_gone(str(stack.data), 1)
+            assert not (stack.data / "up.json").exists()
+            assert stack.data.stat().st_mode & 0o777 == 0o700
+            assert (stack.data / "key").stat().st_mode & 0o777 == 0o600
+    assert first.seconds <= 20
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("account", ["ourselves"], indirect=True)
 def test_it_recovers_when_any_part_or_the_supervisor_is_killed(
-    account: Any, folder: Path, assert_gone: Callable[..., None]
+    make_account: Callable[[str], Any], assert_gone: Callable[..., None]
 ) -> None:
-    with _up(account, folder / "data") as stack:
+    account = make_account("ourselves")
+    with _up(account, account.folder / "data") as stack:
         dataset_id = stack.client.upload(PENGUINS, name="penguins.csv")["id"]
         for role in stack.read_state()["pids"]:
             _kill_and_wait(stack, role)
@@ -121,7 +125,7 @@ def test_it_recovers_when_any_part_or_the_supervisor_is_killed(
         stack.process.kill()
         stack.process.wait()
         assert_gone(str(stack.data))
-    with _up(account, folder / "data") as stack:
+    with _up(account, account.folder / "data") as stack:
         assert stack.client.dataset(dataset_id)["rows"] == 344
 
 
@@ -141,20 +145,3 @@ def _is_ready(stack: Running) -> bool:
     with suppress(httpx.TransportError):
         return httpx.get(f"{stack.read_state()['url']}/readyz").status_code == 200
     return False
-
-
-@pytest.mark.parametrize("account", ["ourselves"], indirect=True)
-def test_two_run_side_by_side_but_not_on_one_folder(account: Any, folder: Path) -> None:
-    with _up(account, folder / "one") as one, _up(account, folder / "two") as two:
-        one.client.upload(PENGUINS, name="penguins.csv")
-        assert len(list(one.client.datasets())) == 1
-        assert list(two.client.datasets()) == []
-        third = account.popen(
-            "-m", "app.cli", "up", "--port", "0", "--data-dir", str(folder / "one"), stderr=subprocess.PIPE
-        )
-        assert "Another `warmstart up` uses" in third.communicate(timeout=30)[1]
-        assert third.returncode == 1
-        assert _is_ready(one)
-        os.kill(one.process.pid, signal.SIGINT)
-        assert one.process.wait(40) == 0
-        assert _is_ready(two)
