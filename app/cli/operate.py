@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -52,10 +53,11 @@ def show_settings(markdown: Annotated[bool, typer.Option(help="As a Markdown tab
     console.print(table)
 
 
-def doctor() -> None:
+def doctor(servers: Annotated[bool, typer.Option(help="Only database and broker.")] = False) -> None:
     """Check what the service needs, and say what to do about what is missing."""
-    problems = 0
-    for name, advice in _checks(get_settings()):
+    settings, problems = get_settings(), 0
+    checks = itertools.chain([] if servers else _check_machine(settings), _check_servers(settings))
+    for name, advice in checks:
         console.print(
             f"[green]ok[/]    {name}" if advice is None else f"[red]wrong[/] {name}: {advice}", highlight=False
         )
@@ -63,7 +65,7 @@ def doctor() -> None:
     raise typer.Exit(1 if problems else 0)
 
 
-def _checks(settings: Settings) -> Iterator[tuple[str, str | None]]:
+def _check_machine(settings: Settings) -> Iterator[tuple[str, str | None]]:
     from importlib.util import find_spec
 
     for package in ("torch", "sklearn", "lightgbm", "catboost", "skops"):
@@ -75,6 +77,9 @@ def _checks(settings: Settings) -> Iterator[tuple[str, str | None]]:
         f"{memory_gb:.0f} GB of memory",
         None if memory_gb > 3.5 else "less than 4 GB; lower WARMSTART_TRIAL_MEMORY_MB",
     )
+
+
+def _check_servers(settings: Settings) -> Iterator[tuple[str, str | None]]:
     yield "database", _database_advice(settings)
     yield "broker", _broker_advice(settings)
 
