@@ -120,9 +120,9 @@ class Client:
                     last, failures = event["id"], 0
                     yield event
                 failures += 1  # the stream ended without saying so
-            except httpx.TransportError:
+            except (httpx.TransportError, ClientError) as error:
                 failures += 1
-                if failures >= _TRIES:
+                if failures >= _TRIES or (isinstance(error, ClientError) and error.status not in _TRANSIENT):
                     raise
             if failures and self.job(job_id)["state"] in _TERMINAL and not failures < 2:
                 return
@@ -174,7 +174,8 @@ class Client:
                 if attempt == _TRIES - 1:
                     raise
                 time.sleep(0.2 * 2**attempt)
-        actual = hashlib.sha256(partial.read_bytes()).hexdigest()
+        with partial.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
         if actual != expected:
             partial.unlink()
             raise OSError(f"The bundle arrived damaged: SHA-256 {actual}, not {expected}. Download it again.")

@@ -39,7 +39,7 @@ def migrate() -> None:
 def show_settings(markdown: Annotated[bool, typer.Option(help="As a Markdown table.")] = False) -> None:
     """List every option, its default and what it does."""
     rows = [
-        (f"WARMSTART_{name.upper()}", str(field.default), field.description or "")
+        (f"WARMSTART_{name.upper()}", "unset" if field.default is None else str(field.default), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
     if markdown:
