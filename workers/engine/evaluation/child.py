@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.forkserver import _forkserver
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..types import Proposal, TrialStatus
 
 _PR_SET_PDEATHSIG = 1
 _ARENAS_MB = 1536  # address space that libraries reserve and do not use
+_FILE_MB = 2048  # of one file; also of what a learner prints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ def _bind(work: Work, parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+    # The template ends with the last holder of this pipe: that must be its owner alone.
+    os.close(_forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
@@ -71,6 +75,7 @@ def _bind(work: Work, parent: int) -> None:
     limit = (work.memory_mb + _ARENAS_MB) * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_MB * 2**20, _FILE_MB * 2**20))
     log = os.open(work.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -51,8 +51,10 @@ def score(name: str, y: Array, prediction: Array, weights: Weights = None) -> fl
         name: of `catalog.METRICS`.
         y: (n,) class indices or values.
         prediction: (n, n_classes) probabilities or (n,) values. Labels are the most probable class.
-        weights: (n,) or None.
+        weights: (n,) or None; all zero counts as None.
     """
+    if weights is not None and not weights.any():
+        weights = None
     if name in _LABELS:
         n_classes = prediction.shape[1]
         confusion = _confusion(y, prediction.argmax(axis=1), n_classes, weights)
@@ -61,8 +63,18 @@ def score(name: str, y: Array, prediction: Array, weights: Weights = None) -> fl
 
 
 def all_metrics(kind: TaskKind, y: Array, prediction: Array, weights: Weights = None) -> dict[str, float]:
-    """Every metric of this kind of task."""
-    return {name: score(name, y, prediction, weights) for name, kinds in METRICS.items() if kind in kinds}
+    """Every metric of this kind of task that is defined for these targets."""
+    names = (name for name, kinds in METRICS.items() if kind in kinds and undefined(name, y) is None)
+    return {name: score(name, y, prediction, weights) for name in names}
+
+
+def undefined(name: str, y: Array) -> str | None:
+    """Why the metric means nothing for these targets, and what to use instead; None if it does."""
+    if name == "mape" and (zeros := int((y == 0).sum())):
+        return f"Metric mape divides by the target, which is 0 in {zeros} rows; choose mae or rmse."
+    if name == "rmsle" and (y <= -1).any():
+        return "Metric rmsle needs targets above -1; choose rmse or mae."
+    return None
 
 
 # Metrics of labels, from the (weighted) confusion matrix: truth by row, prediction by column. With two classes,
@@ -134,30 +146,43 @@ def _one_vs_rest(binary: Callable[[Array, Array, Weights], float]) -> Callable[[
 
 def _auc(positive: Array, values: Array, weights: Weights) -> float:
     """Area under the ROC curve by ranks, ties shared; 0.5 where only one class is seen."""
-    w = np.ones(len(values)) if weights is None else weights
-    order = np.argsort(values, kind="stable")
-    values, w_positive = values[order], (w * positive)[order]
-    w_negative = w[order] - w_positive
+    if weights is not None:
+        return _weighted_auc(positive, values, weights)
+    hits, others = np.sort(values[positive]), np.sort(values[~positive])
+    pairs = len(hits) * len(others)
+    below = others.searchsorted(hits, "left").sum() + others.searchsorted(hits, "right").sum()
+    return float(below / (2 * pairs)) if pairs else 0.5
+
+
+def _weighted_auc(positive: Array, values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    values, w_positive = values[order], (weights * positive)[order]
     ends = np.flatnonzero(np.r_[np.diff(values) != 0, True])
     positives = np.diff(np.cumsum(w_positive)[ends], prepend=0.0)
-    negatives = np.diff(np.cumsum(w_negative)[ends], prepend=0.0)
+    negatives = np.diff(np.cumsum(weights[order] - w_positive)[ends], prepend=0.0)
     below = np.cumsum(negatives) - negatives
-    area = positives @ (below + negatives / 2)
     total = positives.sum() * negatives.sum()
-    return float(area / total) if total > 0 else 0.5
+    return float(positives @ (below + negatives / 2) / total) if total > 0 else 0.5
 
 
 def _average_precision(positive: Array, values: Array, weights: Weights) -> float:
-    """Sum over thresholds of precision times the gain in recall; 0 without positives."""
+    """Mean over the positives of the precision at each one's own value as threshold; 0 without positives."""
     w = np.ones(len(values)) if weights is None else weights
-    order = np.argsort(-values, kind="stable")
-    hits, seen = np.cumsum((w * positive)[order]), np.cumsum(w[order])
-    ends = np.flatnonzero(np.r_[np.diff(values[order]) != 0, True])
-    hits, seen = hits[ends], seen[ends]
-    if not len(hits) or hits[-1] <= 0:
+    thresholds, w_positive = values[positive], w[positive]
+    if not w_positive.sum() > 0:
         return 0.0
+    hits = _weight_from(thresholds, thresholds, w_positive)
+    others = _weight_from(thresholds, values[~positive], w[~positive])
+    seen = hits + others
     precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    return float(precision @ np.diff(hits, prepend=0.0) / hits[-1])
+    return float(np.average(precision, weights=w_positive))
+
+
+def _weight_from(thresholds: Array, values: Array, weights: Array) -> Array:
+    """For each threshold, the weight of the values not below it."""
+    order = np.argsort(values)
+    above = np.r_[np.cumsum(weights[order][::-1])[::-1], 0.0]
+    return np.asarray(above[values[order].searchsorted(thresholds, "left")])
 
 
 # Metrics of values.
@@ -172,8 +197,8 @@ def _mae(y: Array, prediction: Array, weights: Weights) -> float:
 
 
 def _mape(y: Array, prediction: Array, weights: Weights) -> float:
-    """A target of 0 counts as the smallest positive double would: it dominates, as in scikit-learn."""
-    return float(np.average(np.abs(y - prediction) / np.maximum(np.abs(y), np.finfo(float).eps), weights=weights))
+    """As a fraction, not in percent. No target is 0: `undefined` has seen to that."""
+    return float(np.average(np.abs((y - prediction) / y), weights=weights))
 
 
 def _r2(y: Array, prediction: Array, weights: Weights) -> float:
@@ -186,7 +211,7 @@ def _r2(y: Array, prediction: Array, weights: Weights) -> float:
 
 
 def _rmsle(y: Array, prediction: Array, weights: Weights) -> float:
-    """Negative predictions count as 0; targets are above -1, which `splits` has checked."""
+    """Negative predictions count as 0. No target is -1 or less: `undefined` has seen to that."""
     difference = np.log1p(y) - np.log1p(np.maximum(prediction, 0.0))
     return float(np.sqrt(np.average(difference**2, weights=weights)))
 

@@ -23,14 +23,20 @@ from ..catalog import LEARNERS
 from ..types import Proposal, Trial, TrialStatus
 from . import child
 from .prepare import PreparedTask
-from .processes import kill_tree, private_mb, tree
+from .processes import children, kill_tree, memory_mb, session, tree
 
 _SAMPLE_S = 0.05
 _MOST_PROCESSES = 32  # of one trial
 _GRACE_S = 1.0  # a trial that ends by itself in time is better than one killed
 
+_SWEEP_S = 2.0  # what a trial has left behind must be gone by then
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["workers.engine.evaluation.template"])
+
+#: Trial processes of this process's pools; guarded by the lock, so that none is seen before it is known.
+_known: set[int] = set()
+_forking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class _Running:
         members = tree(self.process.pid or 0, _MOST_PROCESSES)
         if len(members) > _MOST_PROCESSES:
             return TrialStatus.CRASHED, f"started more than {_MOST_PROCESSES} processes"
-        memory = sum(private_mb(pid) for pid in members)
+        memory = memory_mb(members)
         self.peak_mb = max(self.peak_mb, memory)
         if memory > self.work.memory_mb:
             return TrialStatus.OUT_OF_MEMORY, f"used {memory:.0f} MB; the limit is {self.work.memory_mb} MB"
@@ -69,7 +75,7 @@ def warm_up() -> None:
     """Start the template and have it fork once, so that the first trial starts in milliseconds. About 2 s."""
     process = _CONTEXT.Process(target=_nothing)
     _start(process)
-    process.join()
+    _join(process)
 
 
 def _nothing() -> None:
@@ -152,7 +158,8 @@ class TrialPool:
             self._running.clear()
         for running in doomed:
             kill_tree(running.process.pid or 0)
-            running.process.join()
+            _join(running.process)
+        _sweep()
 
     def close(self) -> None:
         """Kill what runs and stop watching."""
@@ -171,8 +178,8 @@ class TrialPool:
     def _collect(self, sentinel: int) -> Finished:
         with self._lock:
             running = self._running.pop(sentinel)
-        kill_tree(running.process.pid or 0)  # whatever it has left behind in its session
-        running.process.join()
+        _join(running.process)
+        _sweep()
         return Finished(_trial(running), running.work.folder, running.work.is_refit)
 
     def _watch(self) -> None:
@@ -187,12 +194,37 @@ class TrialPool:
 
 def _start(process: ForkServerProcess) -> None:
     """Start without the caller's main module, which every child would import again: a second for nothing."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        process.start()
-    finally:
-        sys.modules["__main__"] = main
+    with _forking:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
+        _known.add(process.pid or 0)
+
+
+def _join(process: ForkServerProcess) -> None:
+    process.join()
+    with _forking:
+        _known.discard(process.pid or 0)
+
+
+def _orphans(template: int) -> list[int]:
+    """What trials have abandoned and the template has adopted: in no session of ours, unlike others' children."""
+    with _forking:
+        return [
+            pid for pid in children(template) if pid not in _known and session(pid) not in (None, session(template))
+        ]
+
+
+def _sweep() -> None:
+    """End what ended trials have left behind, to the last."""
+    template, until = _template_pid(), time.monotonic() + _SWEEP_S
+    while (orphans := _orphans(template)) and time.monotonic() < until:
+        for pid in orphans:
+            kill_tree(pid)
+        time.sleep(0.002)
 
 
 def _template_pid() -> int:

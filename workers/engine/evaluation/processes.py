@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-_PROC = Path("/proc")
+_PATIENCE_S = 2.0  # until killed processes must be gone
 
 
 def tree(pid: int, most: int | None = None) -> list[int]:
@@ -17,53 +19,75 @@ def tree(pid: int, most: int | None = None) -> list[int]:
     while unvisited and (most is None or len(found) <= most):
         current = unvisited.pop()
         found.append(current)
-        unvisited += _children(current)
+        unvisited += children(current)
     return found
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that its threads have forked or that it has adopted; none when it has ended."""
     found: list[int] = []
-    with suppress(OSError):  # it has ended meanwhile
+    with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError):
                 found += map(int, (task / "children").read_text().split())
     return found
 
 
-def private_mb(pid: int) -> float:
-    """Private memory of one process; 0 when it has ended."""
+def session(pid: int) -> int | None:
+    """The process's session; None when it has ended."""
     try:
-        with Path(f"/proc/{pid}/smaps_rollup").open() as file:
-            return sum(int(line.split()[1]) for line in file if line.startswith("Private_")) / 1024
-    except OSError:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def memory_mb(pids: Sequence[int]) -> float:
+    """Memory that would be free if these processes were not, in MB; files that are merely mapped do not count.
+
+    Of one process it is what no other shares; of several also what they share, as each one's part (PSS).
+    """
+    counted = ("Pss_Anon", "Pss_Shmem") if len(pids) > 1 else ("Private_Dirty", "Private_Hugetlb")
+    return sum(_rollup_mb(pid, (*counted, "SwapPss")) for pid in pids)
+
+
+def _rollup_mb(pid: int, names: Sequence[str]) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:  # it has ended meanwhile
         return 0.0
+    pairs = (line.split()[:2] for line in lines)
+    return sum(int(kilobytes) for name, kilobytes in pairs if name.rstrip(":") in names) / 1024
 
 
 def kill_tree(pid: int) -> None:
-    """End a session leader, its descendants and its session.
+    """End a process and its descendants.
 
-    Each is frozen before its children are listed, so that the list is final and even a fork bomb comes to an end.
+    Each is frozen before its children are listed, so that even a fork bomb comes to an end. What escapes, because its
+    parent had ended before, is the business of the subreaper above.
     """
-    frozen: set[int] = set()
-    while unvisited := list(({pid} | _session(pid)) - frozen):
-        while unvisited:
-            current = unvisited.pop()
-            if current not in frozen:
-                frozen.add(current)
-                _signal(current, signal.SIGSTOP)
-                unvisited += _children(current)
+    frozen: list[int] = []
+    unvisited = [pid]
+    while unvisited:
+        current = unvisited.pop()
+        _signal(current, signal.SIGSTOP)
+        frozen.append(current)
+        unvisited += children(current)
     for member in frozen:
         _signal(member, signal.SIGKILL)
 
 
-def _session(leader: int) -> set[int]:
-    members = set()
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if os.getsid(int(entry.name)) == leader:
-                    members.add(int(entry.name))
-    return members
+def kill_children(pid: int) -> None:
+    """End all descendants of the calling process, a subreaper whose id is `pid`; what they leave behind, too."""
+    if os.getpid() != pid:  # a forked copy of whoever registered this
+        return
+    until = time.monotonic() + _PATIENCE_S
+    while (living := children(pid)) and time.monotonic() < until:
+        for child in living:
+            kill_tree(child)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        time.sleep(0.002)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
