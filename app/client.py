@@ -7,25 +7,32 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
 
 Json = dict[str, Any]
+_Result = TypeVar("_Result")
 
 _TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
-_TRANSIENT = frozenset({409, 502, 503, 504})
-_TRIES = 6
+_AWAY = frozenset({502, 503, 504})
 _WAIT_S = 20
+_FIRST_CONTACT_S = 5.0  #: patience with a service that has never answered: the URL may be wrong
+_PAUSE_MAX_S = 5.0
+_PAUSE_S = 0.2
 
 
 class ClientError(Exception):
-    """The service refused. `status`, `code` and `errors` are those of its problem+json."""
+    """The service refused. `status`, `code` and `errors` are those of its problem+json.
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+    `retry_after_s` is set where the same request may succeed later.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any], retry_after_s: float | None = None) -> None:
         self.status = status
+        self.retry_after_s = retry_after_s
         self.code = str(problem.get("code", "unknown"))
         self.detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
         self.errors: Sequence[Mapping[str, str]] = problem.get("errors") or ()
@@ -40,12 +47,18 @@ class Client:
         url: such as http://127.0.0.1:8765.
         key: an API key.
         timeout_s: of one request.
+        patience_s: how long a service that is away for a moment is asked again.
     """
 
-    def __init__(self, url: str, key: str, *, timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str, key: str, *, timeout_s: float = 60.0, patience_s: float = 60.0) -> None:
         self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=httpx.Timeout(timeout_s, connect=5.0)
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(timeout_s, connect=5.0),
+            event_hooks={"response": [self._note_answer]},
         )
+        self._patience_s = patience_s
+        self._has_answered = False
 
     def __enter__(self) -> Client:
         return self
@@ -67,7 +80,7 @@ class Client:
             return self._json("POST", "/v1/datasets", make_content=lambda: _chunks(content), **options)
         if isinstance(content, bytes):
             return self._json("POST", "/v1/datasets", make_content=lambda: content, **options)
-        return _decoded(self._http.request("POST", "/v1/datasets", content=content, **options))
+        return _decoded(_checked(self._http.request("POST", "/v1/datasets", content=content, **options)))
 
     def dataset(self, dataset_id: str) -> Json:
         """A dataset."""
@@ -76,6 +89,10 @@ class Client:
     def datasets(self) -> Iterator[Json]:
         """All datasets, newest first."""
         return self._pages("/v1/datasets")
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a dataset that no job needs."""
+        self._send("DELETE", f"/v1/datasets/{dataset_id}")
 
     # Jobs
 
@@ -111,22 +128,19 @@ class Client:
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Json]:
         """A job's events as they happen, to its end: {"id", "type", "data"}. Reconnects where it was cut off."""
-        last, failures = after, 0
+        last, patience = after, self._patience()
         while True:
             try:
                 for event in self._stream(job_id, last):
+                    patience.renew()
                     if event["type"] == "end":
                         return
-                    last, failures = event["id"], 0
+                    last = event["id"]
                     yield event
-                failures += 1  # the stream ended without saying so
             except (httpx.TransportError, ClientError) as error:
-                failures += 1
-                if failures >= _TRIES or (isinstance(error, ClientError) and error.status not in _TRANSIENT):
-                    raise
-            if failures and self.job(job_id)["state"] in _TERMINAL and not failures < 2:
-                return
-            time.sleep(min(5.0, 0.2 * 2**failures))
+                patience.pause_after(error)
+            else:
+                time.sleep(_PAUSE_S)  # its time was up; the next one goes on where it ended
 
     def trials(self, job_id: str) -> Iterator[Json]:
         """A job's trials in order of asking."""
@@ -144,6 +158,10 @@ class Client:
         """Add `seconds` or `trials`; the job, or the new one that goes on from an ended one."""
         return self._json("POST", f"/v1/jobs/{job_id}:extend", json=more)
 
+    def delete_job(self, job_id: str) -> None:
+        """Delete an ended job, with its model."""
+        self._send("DELETE", f"/v1/jobs/{job_id}")
+
     # Models
 
     def model(self, model_id: str) -> Json:
@@ -154,26 +172,22 @@ class Client:
         """All models, newest first."""
         return self._pages("/v1/models")
 
+    def delete_model(self, model_id: str) -> None:
+        """Delete a model; its job stays."""
+        self._send("DELETE", f"/v1/models/{model_id}")
+
     def predict(self, model_id: str, rows: Sequence[Mapping[str, Any]]) -> Json:
         """Predictions for some rows: {"predictions", "probabilities", "warnings", …}."""
         return self._json("POST", f"/v1/models/{model_id}/predictions", json={"rows": list(rows)}, is_safe=True)
 
     def download_bundle(self, model_id: str, path: Path) -> str:
-        """Save a model's bundle; its SHA-256, checked. A download that breaks off goes on where it was.
+        """Save a model's bundle; its SHA-256, checked. A download that breaks off goes on where it was, also later.
 
         Raises:
             OSError: what arrived is not what the service has.
         """
         partial = path.with_name(path.name + ".partial")
-        partial.unlink(missing_ok=True)
-        for attempt in range(_TRIES):
-            try:
-                expected = self._download(model_id, partial)
-                break
-            except httpx.TransportError:
-                if attempt == _TRIES - 1:
-                    raise
-                time.sleep(0.2 * 2**attempt)
+        expected = self._patiently(lambda: self._download(model_id, partial))
         with partial.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
         if actual != expected:
@@ -221,24 +235,30 @@ class Client:
         is_safe: bool = False,
         **options: Any,
     ) -> httpx.Response:
-        """Send, and send again when the service is away for a moment. The Idempotency-Key makes that harmless."""
+        """Send, and send again while the service is away. The Idempotency-Key makes that harmless."""
         sent = dict(headers or {})
         if method == "POST" and not is_safe:
             sent["Idempotency-Key"] = f'"{uuid4()}"'
-        for attempt in range(_TRIES):
-            pause = min(5.0, 0.2 * 2**attempt)
+
+        def attempt() -> httpx.Response:
+            content = None if make_content is None else make_content()
+            return _checked(self._http.request(method, path, headers=sent, content=content, **options))
+
+        return self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[], _Result]) -> _Result:
+        patience = self._patience()
+        while True:
             try:
-                content = None if make_content is None else make_content()
-                answer = self._http.request(method, path, headers=sent, content=content, **options)
-            except httpx.TransportError:
-                if attempt == _TRIES - 1:
-                    raise
-            else:
-                if not _is_transient(answer) or attempt == _TRIES - 1:
-                    return answer
-                pause = min(5.0, float(answer.headers.get("Retry-After", pause)))
-            time.sleep(pause)
-        raise AssertionError("unreachable")
+                return attempt()
+            except (httpx.TransportError, ClientError) as error:
+                patience.pause_after(error)
+
+    def _patience(self) -> _Patience:
+        return _Patience(self._patience_s if self._has_answered else min(_FIRST_CONTACT_S, self._patience_s))
+
+    def _note_answer(self, _: httpx.Response) -> None:
+        self._has_answered = True
 
     def _stream(self, job_id: str, after: int) -> Iterator[Json]:
         headers = {"Last-Event-ID": str(after), "Accept": "text/event-stream"}
@@ -247,9 +267,7 @@ class Client:
             if answer.status_code == 204:
                 yield {"id": after, "type": "end", "data": {}}
                 return
-            if answer.status_code != 200:
-                answer.read()
-                _decoded(answer)
+            _checked(answer)
             fields: dict[str, str] = {}
             for line in answer.iter_lines():
                 name, _, value = line.partition(":")
@@ -261,20 +279,47 @@ class Client:
                     fields = {}
 
     def _download(self, model_id: str, partial: Path) -> str:
-        """Append what is missing; the expected SHA-256."""
-        have = partial.stat().st_size if partial.exists() else 0
-        etag_file = partial.with_name(partial.name + ".etag")
-        headers = {"Range": f"bytes={have}-", "If-Range": etag_file.read_text()} if have else {}
+        """Append what is missing; the expected SHA-256. If-Range starts anew when the bundle is another by now."""
+        etag = partial.with_name(partial.name + ".etag")
+        have = partial.stat().st_size if partial.exists() and etag.exists() else 0
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": etag.read_text()}
         with self._http.stream("GET", f"/v1/models/{model_id}/bundle", headers=headers) as answer:
-            if answer.status_code not in (200, 206):
-                answer.read()
-                _decoded(answer)
-            etag_file.write_text(answer.headers["ETag"])
+            if answer.status_code == 416:  # more than the bundle has
+                etag.unlink()
+                return self._download(model_id, partial)
+            _checked(answer)
+            etag.write_text(answer.headers["ETag"])
             with partial.open("ab" if answer.status_code == 206 else "wb") as file:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
-            etag_file.unlink()
-            return _sha256(answer.headers["Repr-Digest"])
+            expected = _sha256(answer.headers["Repr-Digest"])
+        etag.unlink()
+        return expected
+
+
+class _Patience:
+    """How long to try again, counted from the first failure after a success."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Something succeeded."""
+        self._until: float | None = None
+        self._pause_s = _PAUSE_S
+
+    def pause_after(self, error: httpx.TransportError | ClientError) -> None:
+        """Sleep a while; raise the error when it is for good or has lasted for too long."""
+        now = time.monotonic()
+        self._until = now + self._seconds if self._until is None else self._until
+        wanted = error.retry_after_s if isinstance(error, ClientError) else self._pause_s
+        if wanted is None or isinstance(error, httpx.UnsupportedProtocol) or now + _PAUSE_S > self._until:
+            raise error
+        time.sleep(min(max(wanted, _PAUSE_S), _PAUSE_MAX_S, self._until - now))
+        self._pause_s *= 2
 
 
 def disposition(filename: str) -> str:
@@ -282,19 +327,30 @@ def disposition(filename: str) -> str:
     return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
 
 
-def _is_transient(answer: httpx.Response) -> bool:
-    return answer.status_code in _TRANSIENT and "Retry-After" in answer.headers
+def _checked(answer: httpx.Response) -> httpx.Response:
+    """The answer, unless it is an error."""
+    if answer.is_success or answer.status_code == 304:
+        return answer
+    answer.read()
+    try:
+        problem = dict(answer.json())
+    except (ValueError, TypeError):
+        problem = {"detail": answer.text[:300] or f"HTTP {answer.status_code}"}
+    raise ClientError(answer.status_code, problem, _retry_after_s(answer))
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    """Seconds to wait before the same request may succeed; None: it won't."""
+    asked = answer.headers.get("Retry-After", "")
+    if answer.status_code in _AWAY:
+        return float(asked) if asked.isdigit() else 1.0
+    is_in_flight = answer.status_code == 409 and asked.isdigit()  # the first request with this Idempotency-Key
+    return float(asked) if is_in_flight else None
 
 
 def _decoded(answer: httpx.Response) -> Json:
-    if answer.is_success:
-        decoded: Json = answer.json() if answer.content else {}
-        return decoded
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {"detail": answer.text[:300] or f"HTTP {answer.status_code}"}
-    raise ClientError(answer.status_code, problem)
+    decoded: Json = answer.json() if answer.content else {}
+    return decoded
 
 
 def _sha256(digest: str) -> str:
