@@ -110,6 +110,7 @@ def _warm_up() -> None:
     """Import what most bundles need, while nobody waits for it."""
     for name in _WARM:
         import_module(name)
+    import_module("workers.engine.bundle.runtime.estimators").import_skops()
 
 
 async def _health(request: Request) -> Response:

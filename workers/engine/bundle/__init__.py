@@ -13,7 +13,8 @@ def open_bundle(path: Path, sha256: str | None = None) -> BundleModel:
     """Load a bundle; with `sha256` (hex) only if the whole file has that digest. No code in it is run.
 
     Raises:
-        BundleError: missing, damaged, of an unknown format, or with types that a bundle may not contain.
+        FileNotFoundError: nothing is there.
+        BundleError: damaged, of an unknown format, or with types that a bundle may not contain.
     """
     import hashlib
 
@@ -28,5 +29,5 @@ def open_bundle(path: Path, sha256: str | None = None) -> BundleModel:
             if found != sha256:
                 raise BundleError("The bundle's SHA-256 is not the one that was recorded.")
         return BundleModel.load(path)
-    except (BundleProblem, OSError) as error:
+    except BundleProblem as error:
         raise BundleError(str(error)) from error

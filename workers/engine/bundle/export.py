@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .runtime.estimators import import_skops
+
 Array = np.ndarray[Any, Any]
 
 
@@ -70,9 +72,7 @@ def _write_catboost(folder: Path, export: MemberExport) -> None:
 
 
 def _write_sklearn(folder: Path, export: MemberExport) -> None:
-    import skops.io
-
-    skops.io.dump(export.model, folder / "model.skops")  # the bundle compresses
+    import_skops().dump(export.model, folder / "model.skops")  # the bundle compresses
 
 
 def _write_constant(folder: Path, export: MemberExport) -> None:

@@ -22,7 +22,8 @@ def main(folder: Path, arguments: Sequence[str]) -> int:
     """
     options = _parse(arguments)
     try:
-        answer = BundleModel.load(folder).predict(_read(options.file, options.format))
+        rows = _read(options.file, options.format)
+        answer = BundleModel.load(folder).predict(rows)
     except RowsProblem as problem:
         _complain(problem.errors)
         return 1

@@ -35,7 +35,8 @@ class BundleModel:
         """Load a bundle from its zip, or from the folder that it was unpacked to. No code in it is run.
 
         Raises:
-            BundleProblem: a file is missing, added or changed; a format or a type is not known.
+            FileNotFoundError: nothing is there.
+            BundleProblem: a file in it is missing, added or changed; a format or a type is not known.
         """
         path = Path(path)
         if path.is_dir():
@@ -43,7 +44,7 @@ class BundleModel:
         try:
             with zipfile.ZipFile(path) as file:
                 return cls._from(zipfile.Path(file), _ZipFiles(file))
-        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        except (zipfile.BadZipFile, NotImplementedError) as error:
             raise BundleProblem(f"not a bundle: {error}") from error
 
     @classmethod

@@ -201,7 +201,9 @@ class _Notes:
             self.warnings.append({"pointer": pointer(row, name), "detail": detail})
 
 
-def _check_objects(rows: Sequence[Any]) -> None:
+def _check_objects(rows: Any) -> None:
+    if not isinstance(rows, (list, tuple)):
+        raise RowsProblem([{"pointer": "/rows", "detail": "must be a list of rows"}])
     notes = _Notes()
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
