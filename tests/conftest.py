@@ -12,6 +12,7 @@ import pytest
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from app.migrate import upgrade
+from benchmarks.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +52,10 @@ def valkey(servers_folder: Path) -> Iterator[Valkey]:
 def broker_url(valkey: Valkey) -> str:
     """URL of the broker."""
     return valkey.url
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The whole service, as `warmstart up` runs it. Mark its tests xdist_group("stack"): one start serves them all."""
+    with running_stack() as running:
+        yield running
