@@ -17,6 +17,7 @@ from .types import Trial, TrialStatus
 Array = NDArray[Any]
 
 _MOST = 40  # candidates whose predictions are held
+_MOST_ROWS = 20_000  # of their predictions: more cost time and memory, and choose no better
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Candidates:
     """Some trials with predictions for the same rows, best first."""
 
     trials: Sequence[Trial]
-    rows: Array  #: places of the rows that all of them predicted
+    rows: Array  #: places of the rows that all of them predicted, or of a sample of these
     y: Array
     weights: Array | None
     predictions: Sequence[Array]  #: each (rows, n_classes) or (rows,)
@@ -36,6 +37,7 @@ class Store:
     def __init__(self, prepared: PreparedTask, journal: Journal, scratch: Path) -> None:
         self.prepared, self.journal, self.scratch = prepared, journal, scratch
         self.trials: dict[int, Trial] = {}
+        self._bytes: dict[int, int] = {}
 
     def add(self, trial: Trial) -> None:
         """Take note of a finished trial."""
@@ -44,7 +46,10 @@ class Store:
     def folder(self, number: int) -> Path | None:
         """Where a trial's artefacts lie; None if they are gone."""
         folder = self.scratch / f"trial_{number}"
-        if (folder / "oof.npy").exists() or self.journal.restore(number, folder):
+        if (folder / "oof.npy").exists():
+            return folder
+        self._bytes.pop(number, None)
+        if self.journal.restore(number, folder):
             return folder
         return None
 
@@ -68,6 +73,9 @@ class Store:
         if not kept:
             return None
         rows = np.flatnonzero(np.all([~np.isnan(oof[:, 0]) for oof in oofs], axis=0))
+        if len(rows) > _MOST_ROWS:
+            rng = np.random.default_rng(self.prepared.task.seed)
+            rows = np.sort(rng.choice(rows, _MOST_ROWS, replace=False))
         is_class = self.prepared.n_classes > 0
         return Candidates(
             kept,
@@ -81,3 +89,10 @@ class Store:
         """The fold models of a trial; empty if they are gone."""
         folder = self.folder(number)
         return [] if folder is None else sorted(folder.glob("fold_*"), key=lambda path: int(path.name[5:]))
+
+    def fold_bytes(self, number: int) -> int:
+        """Bytes of a trial's fold models, as far as they lie here."""
+        if number not in self._bytes:
+            files = (self.scratch / f"trial_{number}").glob("fold_*/*")
+            self._bytes[number] = sum(file.stat().st_size for file in files)
+        return self._bytes[number]

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_SELECT_S, _SCORE_S, _ASSEMBLE_S = 0.7, 1.0, 0.6
+_SELECT_S, _SCORE_S, _HOLDOUT_S = 0.7, 1.0, 1.0
+_ASSEMBLE_S, _ASSEMBLE_BYTES_PER_S = 0.3, 15e6  # of models, compressed, written and published
 _REFIT_SHARE = 0.25  # of the budget that refits may take
 _MORE_ROUNDS = 1.05  # a refit sees more rows than the folds that chose its rounds
 _REFIT_MARGIN = 1.3  # a refit may take so much longer than predicted
+_EARLY_BYTES = 20e6  # of fold models in a bundle that is not the last
+_CHUNK = 1000  # rows of the holdout predicted between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,16 @@ class Finished:
     path: Path
     manifest: Mapping[str, Any]
     weights: dict[int, float]  #: by trial number
+    loss: float  #: on the rows that chose it
     score: Score
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """An ensemble by trial number."""
+
+    weights: dict[int, float]
+    loss: float
 
 
 class Finaliser:
@@ -54,19 +66,25 @@ class Finaliser:
         budget = self.clock.budget().seconds
         if budget is None:
             return 0.0
-        fixed = min(0.2 * budget, _SELECT_S + _ASSEMBLE_S + 0.3)
         best = self.store.scored()[: 5 if self.ensemble else 1]
+        holdout = 0.0 if self.prepared.splits.holdout is None else _HOLDOUT_S
+        size = sum(self._refit_bytes(trial.number) for trial in best)
+        fixed = _SELECT_S + holdout + 0.3 + _assemble_s(size)
         refits = sum(self._refit_s(trial) for trial in best) / self.pool.workers
-        return fixed + min(_REFIT_SHARE * budget, refits)
+        return min(0.2 * budget, fixed) + min(_REFIT_SHARE * budget, refits)
 
-    def best_so_far(self) -> Finished | None:
-        """The best single trial, its fold models averaged; None if its artefacts are gone."""
+    def best_so_far(self, better_than: float) -> Finished | None:
+        """A bundle of fold models while the search goes on; None if its loss is no better, or nothing is there."""
         candidates = self.store.candidates()
         if candidates is None:
             return None
-        weights = {candidates.trials[0].number: 1.0}
-        score = self._oof_score(candidates, is_ensemble=False, seconds=0.1)
-        return self._assemble("best.zip", weights, {}, score, reproducible=False)
+        chosen = self._select(candidates, 0.2)
+        if sum(self.store.fold_bytes(number) for number in chosen.weights) > _EARLY_BYTES:
+            chosen = _single(candidates)
+        if chosen.loss >= better_than:
+            return None
+        score = self._oof_score(candidates, is_ensemble=len(chosen.weights) > 1, seconds=0.1)
+        return self._assemble("best.zip", chosen, {}, score, reproducible=False)
 
     def run(self, reproducible: bool) -> Finished:
         """The final model.
@@ -77,24 +95,26 @@ class Finaliser:
         candidates = self.store.candidates()
         if candidates is None:
             raise NoModelError("Trials had scores, but what they stored is gone.")
-        weights = self._select(candidates)
+        chosen = self._select(candidates, _SELECT_S)
+        weights = chosen.weights
         scores = [] if (holdout := self._holdout_score(weights)) is None else [holdout]
 
         def score() -> None:
             if not scores:
-                seconds = self._spare(_SCORE_S)
+                seconds = self._spare(weights, _SCORE_S)
                 scores.append(self._oof_score(candidates, is_ensemble=self.ensemble, seconds=seconds))
 
-        refitted = self._refit(self._plan_refits(weights), score)
-        return self._assemble("model.zip", weights, refitted, scores[0], reproducible=reproducible)
+        refitted = self._refit(weights, self._plan_refits(weights), score)
+        return self._assemble("model.zip", chosen, refitted, scores[0], reproducible=reproducible)
 
-    def _select(self, candidates: Candidates) -> dict[int, float]:
+    def _select(self, candidates: Candidates, wanted_s: float) -> _Chosen:
         if not self.ensemble or len(candidates.trials) == 1:
-            return {candidates.trials[0].number: 1.0}
-        seconds = self._spare(_SELECT_S)
-        until = None if seconds is None else time.monotonic() + seconds
+            return _single(candidates)
+        left = self.clock.left()
+        until = None if left is None else time.monotonic() + min(wanted_s, left)
         chosen = select(self.task.metric, candidates.y, candidates.predictions, candidates.weights, until=until)
-        return {candidates.trials[place].number: weight for place, weight in chosen.weights.items()}
+        weights = {candidates.trials[place].number: weight for place, weight in chosen.weights.items()}
+        return _Chosen(weights, chosen.loss)
 
     def _oof_score(self, candidates: Candidates, *, is_ensemble: bool, seconds: float | None) -> Score:
         return bbc_score(
@@ -108,37 +128,45 @@ class Finaliser:
         )
 
     def _holdout_score(self, weights: Mapping[int, float]) -> Score | None:
-        rows = self.prepared.splits.holdout
-        if rows is None:
+        """Of the fold models together, on the holdout, or on as much of it as there is time for."""
+        if self.prepared.splits.holdout is None:
             return None
-        columns = self.prepared.rows(rows)
-        total: Any = 0.0
-        for number, weight in weights.items():
-            folders = self.store.fold_folders(number)
-            total = total + weight * np.mean(
-                [load_member(folder).predict_columns(columns) for folder in folders], axis=0
-            )
+        rows = np.random.default_rng(self.task.seed).permutation(self.prepared.splits.holdout)
+        members = [
+            (weight, [load_member(folder) for folder in self.store.fold_folders(number)])
+            for number, weight in weights.items()
+        ]
+        until = None if self.clock.left() is None else time.monotonic() + _HOLDOUT_S
+        parts: list[Array] = []
+        while len(parts) * _CHUNK < len(rows) and (not parts or until is None or time.monotonic() < until):
+            columns = self.prepared.rows(rows[len(parts) * _CHUNK :][:_CHUNK])
+            each = [
+                weight * np.mean([model.predict_columns(columns) for model in models], axis=0)
+                for weight, models in members
+            ]
+            parts.append(np.sum(each, axis=0))
+        prediction = np.concatenate(parts)
+        rows = rows[: len(prediction)]
         row_weights = None if self.prepared.weights is None else np.asarray(self.prepared.weights[rows])
         return holdout_score(
-            self.task.metric, np.asarray(self.prepared.y[rows]), total, row_weights, seed=self.task.seed
+            self.task.metric, np.asarray(self.prepared.y[rows]), prediction, row_weights, seed=self.task.seed
         )
 
     def _plan_refits(self, weights: Mapping[int, float]) -> list[int]:
         """Numbers of the members that can be refitted in time, heaviest first."""
-        left = self._spare(None)
+        left = self._spare(weights, None)
         planned: list[int] = []
         used = 0.0
         for number in sorted(weights, key=lambda number: (-weights[number], number)):
             expected = self._refit_s(self.store.trials[number])
-            if (
-                left is None
-                or _REFIT_MARGIN * max(expected, (used + expected) / self.pool.workers) <= left - _ASSEMBLE_S
-            ):
+            if left is None or _REFIT_MARGIN * max(expected, (used + expected) / self.pool.workers) <= left:
                 planned.append(number)
                 used += expected
         return planned
 
-    def _refit(self, planned: Sequence[int], meanwhile: Callable[[], None]) -> dict[int, Path]:
+    def _refit(
+        self, weights: Mapping[int, float], planned: Sequence[int], meanwhile: Callable[[], None]
+    ) -> dict[int, Path]:
         """Members that were refitted, by trial number. `meanwhile` runs in this process beside the first of them."""
         waiting = list(planned)
         refitted: dict[int, Path] = {}
@@ -148,11 +176,11 @@ class Finaliser:
         while waiting or self.pool.running:
             while waiting and self.pool.has_room:
                 self._submit_refit(waiting.pop(0))
-            left = self._spare(None)
-            if left is not None and left < _ASSEMBLE_S:
+            left = self._spare(weights, None)
+            if left is not None and left <= 0:
                 self.pool.kill_all()
                 break
-            for finished in self.pool.wait(0.5 if left is None else max(0.01, min(0.5, left - _ASSEMBLE_S))):
+            for finished in self.pool.wait(0.5 if left is None else max(0.01, min(0.5, left))):
                 if finished.trial.status.has_score:
                     refitted[finished.trial.number] = finished.folder / "fold_0"
         return refitted
@@ -171,7 +199,7 @@ class Finaliser:
     def _assemble(
         self,
         name: str,
-        weights: Mapping[int, float],
+        chosen: _Chosen,
         refitted: Mapping[int, Path],
         score: Score,
         *,
@@ -179,8 +207,8 @@ class Finaliser:
     ) -> Finished:
         members: list[BundleMember] = []
         kept: dict[int, float] = {}
-        for number, weight in weights.items():
-            folders = [refitted[number]] if number in refitted else self.store.fold_folders(number)
+        for number, weight in chosen.weights.items():
+            folders = [refitted[number]] if number in refitted else self._bagged(number)
             if folders:
                 members.append((weight, folders, _about(self.store.trials[number])))
                 kept[number] = weight
@@ -198,7 +226,13 @@ class Finaliser:
         manifest = assemble(
             path, task=self.task, schema=self.prepared.schema, members=members, score=score, extra=extra
         )
-        return Finished(path, manifest, kept, score)
+        return Finished(path, manifest, kept, chosen.loss, score)
+
+    def _bagged(self, number: int) -> list[Path]:
+        """A member's fold models; only the first if there is no time to pack them all."""
+        folders, left = self.store.fold_folders(number), self.clock.left()
+        is_late = left is not None and _assemble_s(self.store.fold_bytes(number)) > left
+        return folders[:1] if is_late else folders
 
     def _refit_s(self, trial: Trial) -> float:
         """Predicted seconds: a fold's, scaled to all rows."""
@@ -206,12 +240,27 @@ class Finaliser:
         fold = self.prepared.splits.folds[0][0]
         return trial.seconds / folds * len(self.prepared.y) / max(1, len(fold))
 
-    def _spare(self, wanted: float | None) -> float | None:
-        """Seconds for a step: what it wants, or what is left; None without a time limit."""
+    def _refit_bytes(self, number: int) -> float:
+        return self.store.fold_bytes(number) / max(1, len(self.store.trials[number].fold_losses))
+
+    def _spare(self, weights: Mapping[int, float], wanted: float | None) -> float | None:
+        """Seconds before assembling must begin, at most `wanted`; None without a time limit."""
         left = self.clock.left()
         if left is None:
             return None
-        return max(0.0, left if wanted is None else min(wanted, left - _ASSEMBLE_S))
+        left -= _assemble_s(sum(self._refit_bytes(number) for number in weights))
+        return max(0.0, left if wanted is None else min(wanted, left))
+
+
+def _assemble_s(size: float) -> float:
+    """Predicted seconds to make and publish a bundle of so many bytes of models."""
+    return _ASSEMBLE_S + size / _ASSEMBLE_BYTES_PER_S
+
+
+def _single(candidates: Candidates) -> _Chosen:
+    best = candidates.trials[0]
+    assert best.loss is not None
+    return _Chosen({best.number: 1.0}, best.loss)
 
 
 def _about(trial: Trial) -> dict[str, Any]:

@@ -148,6 +148,7 @@ class _Fit:
         self._published_at = -1e9
         self._publish_took = 0.0
         self._published_loss = np.inf
+        self._looked_at = 0  #: trials with a score when a bundle was last made
 
     def run(self) -> FitResult:
         """Everything."""
@@ -290,18 +291,15 @@ class _Fit:
         return f"No trial had a score. Reasons: {'; '.join(reasons[:5])}"
 
     def _publish_best(self) -> None:
-        """Publish the best single trial when it has improved, often enough and not too often."""
-        scored = self.store.scored()
-        if not scored or scored[0].loss is None or scored[0].loss >= self._published_loss:
-            return
+        """Publish the best model so far when it has improved: the first at once, others not too often."""
+        scored = len(self.store.scored())
         pause = max(self.plan.publish_every_s, 10 * self._publish_took)
-        if time.monotonic() - self._published_at < pause:
+        if scored == self._looked_at or time.monotonic() - self._published_at < pause:
             return
-        started = time.monotonic()
-        finished = self.final.best_so_far()
-        if finished is not None:
+        started, self._looked_at = time.monotonic(), scored
+        if (finished := self.final.best_so_far(self._published_loss)) is not None:
             self.journal.publish(finished.path, finished.manifest, final=False)
-            self._published_loss = scored[0].loss
+            self._published_loss = finished.loss
         self._published_at = time.monotonic()
         self._publish_took = self._published_at - started
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..catalog import LEARNERS
 from ..types import Proposal, TrialStatus
+from .processes import memory_mb
 
 _PR_SET_PDEATHSIG = 1
 _ARENAS_MB = 1536  # address space that libraries reserve and do not use
@@ -93,7 +94,7 @@ def _run(work: Work) -> None:
         if work.is_refit:
             outcome = refit(prepared, work.proposal.configuration, work.iterations, work.folder, **shared)
         else:
-            outcome = evaluate(prepared, work.number, work.proposal, work.folder, **shared)
+            outcome = evaluate(prepared, work.proposal, work.folder, **shared)
     except MemoryError:
         outcome = Outcome(status=TrialStatus.OUT_OF_MEMORY, reason="the process could not get the memory it asked for")
     except Exception as error:  # whatever a library raises for a configuration costs this trial and no more
@@ -101,4 +102,5 @@ def _run(work: Work) -> None:
         outcome = Outcome(status=TrialStatus.FAILED, reason=f"{type(error).__name__}: {error}"[:500])
     outcome.seconds = time.monotonic() - started
     outcome.cpu_seconds = time.process_time() - cpu
+    outcome.memory_mb = memory_mb([os.getpid()])
     write_outcome(outcome, work.folder)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.forkserver import _forkserver
@@ -24,6 +25,7 @@ from ..types import Proposal, Trial, TrialStatus
 from . import child
 from .prepare import PreparedTask
 from .processes import children, kill_tree, memory_mb, session, tree
+from .trial import salvage
 
 _SAMPLE_S = 0.05
 _MOST_PROCESSES = 32  # of one trial
@@ -180,7 +182,7 @@ class TrialPool:
             running = self._running.pop(sentinel)
         _join(running.process)
         _sweep()
-        return Finished(_trial(running), running.work.folder, running.work.is_refit)
+        return Finished(_trial(running, self.prepared), running.work.folder, running.work.is_refit)
 
     def _watch(self) -> None:
         while not self._closing.wait(_SAMPLE_S):
@@ -232,24 +234,48 @@ def _template_pid() -> int:
     return int(_forkserver._forkserver_pid)  # type: ignore[attr-defined]
 
 
-def _trial(running: _Running) -> Trial:
-    work, outcome = running.work, _read_outcome(running.work.folder)
-    common: dict[str, Any] = {
-        "number": work.number,
-        "proposal": work.proposal,
-        "memory_mb": round(running.peak_mb, 1),
-        "seconds": time.monotonic() - running.started,
-    }
+def _trial(running: _Running, prepared: PreparedTask) -> Trial:
+    work = running.work
+    trial = Trial(
+        number=work.number,
+        proposal=work.proposal,
+        status=TrialStatus.CRASHED,
+        memory_mb=round(running.peak_mb, 1),
+        seconds=time.monotonic() - running.started,
+    )
     if running.verdict is not None:
         status, reason = running.verdict
-        return Trial(status=status, reason=reason, timed=status is TrialStatus.TIMED_OUT, **common)
-    if outcome is None:
-        code = running.process.exitcode
-        reason = f"ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-        return Trial(status=TrialStatus.CRASHED, reason=reason, **common)
-    for name in ("fold_losses", "best_iterations"):
-        outcome[name] = tuple(outcome[name])
-    return Trial(**common | outcome | {"status": TrialStatus(outcome["status"])})
+        if status is not TrialStatus.TIMED_OUT:
+            return replace(trial, status=status, reason=reason)
+        if not work.is_refit and (partial := salvage(prepared, work.folder)) is not None:
+            return _told(trial, vars(partial))
+        return replace(trial, status=status, reason=reason, timed=True)
+    outcome = _read_outcome(work.folder)
+    return replace(trial, reason=_how_it_ended(running.process.exitcode)) if outcome is None else _told(trial, outcome)
+
+
+def _told(trial: Trial, outcome: dict[str, Any]) -> Trial:
+    """The trial with what its process has reported."""
+    known = {key: value for key, value in outcome.items() if key not in ("seconds", "memory_mb")}
+    return replace(
+        trial,
+        **known
+        | {
+            "status": TrialStatus(outcome["status"]),
+            "fold_losses": tuple(outcome["fold_losses"]),
+            "best_iterations": tuple(outcome["best_iterations"]),
+            "seconds": outcome["seconds"] or trial.seconds,
+            "memory_mb": max(trial.memory_mb, round(outcome["memory_mb"], 1)),
+        },
+    )
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "killed (signal 9), most likely because the machine ran out of memory"
+    if code is not None and code < 0:
+        return f"ended by signal {-code} ({signal.strsignal(-code)})"
+    return f"ended with exit code {code} and no result"
 
 
 def _read_outcome(folder: Path) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ class PreparedTask:
     schema: Schema
     columns: Columns
     y: Array
-    weights: NDArray[np.float64] | None  #: weights column times class weight, mean 1; None: all alike
+    weights: NDArray[np.float64] | None  #: of the weights column, mean 1: what a row counts in a score
+    fit_weights: NDArray[np.float64] | None  #: times class weight, mean 1: what it counts in training
     splits: Splits
 
     @property
@@ -64,20 +65,25 @@ def prepare(
         table: features of the rows that have a target.
         y: (n,) int64 class indices or float64 values.
         weights: (n,) of the weights column, or None.
-        task: `class_weight` is folded into the weights.
+        task: `class_weight` weighs in training only: scores stay what they are called.
         splits: of the same rows.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_columns(folder / "columns.arrow", table)
     np.save(folder / "y.npy", y)
-    total = total_weights(task, y, weights)
-    if total is not None:
-        np.save(folder / "weights.npy", total)
+    arrays = {
+        "weights": None if weights is None else weights / weights.mean(),
+        "fit_weights": fit_weights(task, y, weights),
+        "holdout": splits.holdout,
+        "groups": splits.groups,
+        "times": splits.times,
+    }
+    for name, values in arrays.items():
+        if values is not None:
+            np.save(folder / f"{name}.npy", values)
     for number, (train, valid) in enumerate(splits.folds):
         np.save(folder / f"train_{number}.npy", train)
         np.save(folder / f"valid_{number}.npy", valid)
-    if splits.holdout is not None:
-        np.save(folder / "holdout.npy", splits.holdout)
     about = {
         "task": asdict(task),
         "schema": table.schema.to_json(),
@@ -98,21 +104,20 @@ def open_prepared(folder: Path) -> PreparedTask:
     folds: tuple[Fold, ...] = tuple(
         (_map(folder / f"train_{number}.npy"), _map(folder / f"valid_{number}.npy")) for number in range(about["folds"])
     )
-    holdout = folder / "holdout.npy"
-    weights = folder / "weights.npy"
-    splits = Splits(folds, _map(holdout) if holdout.exists() else None, Scheme(about["scheme"]))
+    holdout, groups, times = (_map_if_any(folder / f"{name}.npy") for name in ("holdout", "groups", "times"))
     return PreparedTask(
-        folder,
-        task,
-        Schema.from_json(about["schema"]),
-        _read_columns(folder / "columns.arrow"),
-        _map(folder / "y.npy"),
-        _map(weights) if weights.exists() else None,
-        splits,
+        folder=folder,
+        task=task,
+        schema=Schema.from_json(about["schema"]),
+        columns=_read_columns(folder / "columns.arrow"),
+        y=_map(folder / "y.npy"),
+        weights=_map_if_any(folder / "weights.npy"),
+        fit_weights=_map_if_any(folder / "fit_weights.npy"),
+        splits=Splits(folds, holdout, Scheme(about["scheme"]), groups, times),
     )
 
 
-def total_weights(task: Task, y: Array, weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+def fit_weights(task: Task, y: Array, weights: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     """Row weights times class weights, scaled to mean 1; None if all rows weigh alike."""
     if task.class_weight is None:
         return None if weights is None else weights / weights.mean()
@@ -128,6 +133,10 @@ def total_weights(task: Task, y: Array, weights: NDArray[np.float64] | None) -> 
 
 def _map(path: Path) -> Array:
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def _map_if_any(path: Path) -> Array | None:
+    return _map(path) if path.exists() else None
 
 
 def _write_columns(path: Path, table: TypedTable) -> None:

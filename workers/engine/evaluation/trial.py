@@ -8,6 +8,7 @@ final refit takes the mean number of rounds and all rows, so that the part held 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,11 +25,14 @@ from ..preprocessing.fit import fit_encoder
 from ..types import Configuration, Proposal, TrialStatus
 from .metrics import all_metrics, loss
 from .prepare import PreparedTask
+from .splits import split_training
 
 Array = NDArray[Any]
 
 _STOP_SHARE, _STOP_MOST = 0.15, 4000  # training rows that decide when to stop
 _SAFETY = 0.9  # of the time left that a fit may plan with
+_SLOWER = 1.2  # than the slowest so far may the next fold be
+_PROGRESS = "progress.json"
 
 
 @dataclass(kw_only=True)
@@ -44,6 +48,7 @@ class Outcome:
     reason: str | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    memory_mb: float = 0.0  #: private, at the end
 
 
 class Deadline:
@@ -56,48 +61,101 @@ class Deadline:
         """Seconds, or None."""
         return None if self._until is None else self._until - time.monotonic()
 
+    def allows(self, seconds: float) -> bool:
+        """Whether so much is left."""
+        left = self.left()
+        return left is None or left >= seconds
+
 
 def evaluate(
-    prepared: PreparedTask, number: int, proposal: Proposal, folder: Path, *, threads: int, seconds: float | None
+    prepared: PreparedTask, proposal: Proposal, folder: Path, *, threads: int, seconds: float | None
 ) -> Outcome:
     """Fit and predict fold by fold; write `oof.npy` and `fold_<i>/` into `folder`.
 
-    When the time is nearly over, the folds done so far are the result, `stopped` and `timed`.
+    When the time is nearly over, the folds done so far are the result, `stopped` and `timed`; should the process be
+    killed, `salvage` finds them.
     """
     deadline = Deadline(seconds)
-    task, splits = prepared.task, prepared.splits
-    folds = splits.folds[: proposal.fidelity.folds]
-    summed = np.zeros((len(prepared.y), max(1, prepared.n_classes)))
-    counts = np.zeros(len(prepared.y))
+    folds = prepared.splits.folds[: proposal.fidelity.folds]
+    sums = _Sums(prepared)
     outcome = Outcome(status=TrialStatus.SUCCEEDED)
     longest = 0.0
     for place, (train, valid) in enumerate(folds):
-        left = deadline.left()
-        if left is not None and place and left < 1.2 * longest:
-            outcome.status, outcome.timed = TrialStatus.STOPPED, True
-            outcome.reason = f"time for {place} of {len(folds)} folds"
+        if place and not deadline.allows(_SLOWER * longest):
+            _stop(outcome, len(folds))
             break
-        started = time.monotonic()
+        started, left = time.monotonic(), deadline.left()
         rows = subsample(prepared, np.asarray(train), proposal.fidelity.rows)
         share = None if left is None else _SAFETY * left / (len(folds) - place)
         fitted = fit_rows(prepared, proposal.configuration, rows, threads=threads, seconds=share)
         prediction = predict(fitted.estimator, fitted.encoder.transform(prepared.rows(valid)), prepared.n_classes)
-        save_member(folder / f"fold_{place}", fitted.encoder, fitted.estimator, task.kind, prepared.n_classes)
-        summed[valid] += prediction
-        counts[valid] += 1
+        save_member(folder / f"fold_{place}", fitted.encoder, fitted.estimator, prepared.task.kind, prepared.n_classes)
+        sums.add(np.asarray(valid), prediction)
         outcome.fold_losses.append(_loss(prepared, np.asarray(valid), prediction))
         outcome.best_iterations += fitted.iterations
         outcome.timed |= fitted.timed
+        if seconds is not None and place + 1 < len(folds):
+            np.save(folder / _partial_oof(place + 1), sums.mean())
+            _write_json(folder / _PROGRESS, {"folds": len(folds)} | vars(outcome))
         longest = max(longest, time.monotonic() - started)
-    covered = np.flatnonzero(counts)
-    oof = np.full(summed.shape, np.nan, dtype=np.float32)
-    oof[covered] = summed[covered] / counts[covered, None]
-    np.save(folder / "oof.npy", oof)
-    prediction = oof[covered].astype(np.float64)
-    outcome.loss = _loss(prepared, covered, prediction)
-    weights = None if prepared.weights is None else prepared.weights[covered]
-    outcome.metrics = all_metrics(task.kind, prepared.y[covered], _shaped(prediction, prepared.n_classes), weights)
+    _conclude(prepared, outcome, sums.mean(), folder)
     return outcome
+
+
+def salvage(prepared: PreparedTask, folder: Path) -> Outcome | None:
+    """What a trial that was killed had done by then, `stopped`; None if that is not one fold."""
+    try:
+        progress = json.loads((folder / _PROGRESS).read_text())
+        oof = np.load(folder / _partial_oof(len(progress["fold_losses"])), allow_pickle=False)
+    except (OSError, ValueError, KeyError):
+        return None
+    folds = progress.pop("folds")
+    outcome = Outcome(**progress)
+    shutil.rmtree(folder / f"fold_{len(outcome.fold_losses)}", ignore_errors=True)
+    _stop(outcome, folds)
+    _conclude(prepared, outcome, oof, folder)
+    return outcome
+
+
+class _Sums:
+    """Out-of-fold predictions; where folds repeat, their mean."""
+
+    def __init__(self, prepared: PreparedTask) -> None:
+        self._sums = np.zeros((len(prepared.y), max(1, prepared.n_classes)))
+        self._counts = np.zeros(len(prepared.y))
+
+    def add(self, rows: Array, prediction: Array) -> None:
+        """Predictions (rows, n_classes or 1) of one fold."""
+        self._sums[rows] += prediction
+        self._counts[rows] += 1
+
+    def mean(self) -> Array:
+        """(n, n_classes or 1) float32, NaN where no fold has been."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self._sums / self._counts[:, None], dtype=np.float32)
+
+
+def _stop(outcome: Outcome, folds: int) -> None:
+    outcome.status, outcome.timed = TrialStatus.STOPPED, True
+    outcome.reason = f"time for {len(outcome.fold_losses)} of {folds} folds"
+
+
+def _conclude(prepared: PreparedTask, outcome: Outcome, oof: Array, folder: Path) -> None:
+    """Score the out-of-fold predictions as they are stored, and store them."""
+    covered = np.flatnonzero(~np.isnan(oof[:, 0]))
+    prediction = oof[covered].astype(np.float64)
+    weights = None if prepared.weights is None else np.asarray(prepared.weights[covered])
+    y = np.asarray(prepared.y[covered])
+    outcome.loss = _loss(prepared, covered, prediction)
+    measured = all_metrics(prepared.task.kind, y, _shaped(prediction, prepared.n_classes), weights)
+    outcome.metrics = {name: value for name, value in measured.items() if np.isfinite(value)}
+    np.save(folder / "oof.npy", oof)
+    for partial in (folder / _PROGRESS, *folder.glob(_partial_oof("*"))):
+        partial.unlink(missing_ok=True)
+
+
+def _partial_oof(folds: int | str) -> str:
+    return f"oof_{folds}.npy"
 
 
 def refit(
@@ -143,7 +201,7 @@ def fit_rows(
     encoder, X = fit_encoder(
         configuration, prepared.schema, prepared.rows(rows), y, task.kind, prepared.n_classes, seed
     )
-    weights = None if prepared.weights is None else np.asarray(prepared.weights[rows])
+    weights = None if prepared.fit_weights is None else np.asarray(prepared.fit_weights[rows])
     fit_part, stop_part = _stop_split(prepared, learner, rows, y, iterations)
     context = FitContext(
         kind=task.kind,
@@ -161,7 +219,9 @@ def fit_rows(
         X[fit_part],
         y[fit_part],
         sample_weight=None if weights is None else weights[fit_part],
-        eval_set=None if stop_part is None else (X[stop_part], y[stop_part]),
+        eval_set=None
+        if stop_part is None
+        else (X[stop_part], y[stop_part], None if weights is None else weights[stop_part]),
     )
     best = getattr(estimator, "best_iteration_", None)
     return Fitted(encoder, estimator, [] if best is None else [int(best)], bool(getattr(estimator, "timed_", False)))
@@ -199,13 +259,10 @@ def _stop_split(
     places = np.arange(len(rows))
     if not learner.stops_early or iterations is not None or len(rows) < 20:
         return places, None
-    rng = np.random.default_rng(prepared.task.seed + 1)
-    order = rng.permutation(places)
-    if prepared.n_classes:
-        order = order[np.argsort(y[order], kind="stable")]
-    wanted = min(_STOP_MOST, max(8, round(_STOP_SHARE * len(rows))))
-    stop = order[np.floor((np.arange(wanted) + 0.5) * len(rows) / wanted).astype(np.int64)]
-    return np.setdiff1d(places, stop), np.sort(stop)
+    share = min(_STOP_SHARE, _STOP_MOST / len(rows))
+    labels = y if prepared.n_classes else None
+    fit, stop = split_training(prepared.splits, labels, rows, share, prepared.task.seed + 1)
+    return (fit, stop) if len(stop) else (fit, None)
 
 
 def _own_parameters(learner: Learner, configuration: Configuration) -> Mapping[str, Any]:
@@ -213,8 +270,16 @@ def _own_parameters(learner: Learner, configuration: Configuration) -> Mapping[s
 
 
 def _loss(prepared: PreparedTask, rows: Array, prediction: Array) -> float:
+    """Of the task's metric.
+
+    Raises:
+        ValueError: it is not finite.
+    """
     weights = None if prepared.weights is None else np.asarray(prepared.weights[rows])
-    return loss(prepared.task.metric, prepared.y[rows], _shaped(prediction, prepared.n_classes), weights)
+    value = loss(prepared.task.metric, np.asarray(prepared.y[rows]), _shaped(prediction, prepared.n_classes), weights)
+    if not np.isfinite(value):
+        raise ValueError(f"the predictions' {prepared.task.metric} is not finite")
+    return value
 
 
 def _shaped(prediction: Array, n_classes: int) -> Array:
@@ -222,7 +287,12 @@ def _shaped(prediction: Array, n_classes: int) -> Array:
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
-    """Leave the report where the pool looks for it, whole or not at all."""
-    temporary = folder / "outcome.partial"
-    temporary.write_text(json.dumps(vars(outcome)))
-    temporary.replace(folder / "outcome.json")
+    """Leave the report where the pool looks for it."""
+    _write_json(folder / "outcome.json", vars(outcome))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)

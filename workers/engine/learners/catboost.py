@@ -32,7 +32,7 @@ class _Boosted(Wrapped):
         self.inner_.fit(
             pool,
             eval_set=self._pool(*eval_set) if stops else None,
-            callbacks=None if context.seconds is None or context.n_classes > 2 else [deadline],
+            callbacks=None if context.seconds is None else [deadline],
         )
         self.timed_ = deadline.hit
         self.best_iteration_ = int(self.inner_.tree_count_)

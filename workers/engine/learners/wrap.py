@@ -18,7 +18,8 @@ class Wrapped:
     """A library's estimator in the engine's terms.
 
     In classification the library sees classes 0..m-1 of those present; `predict_proba` is (n, n_classes) again. In
-    regression it sees the target with mean 0 and deviation 1. One class or a constant target needs no estimator.
+    regression it sees the target with mean 0 and deviation 1. One class, a constant target, or columns that never vary
+    need no estimator: `answer_` is then the answer to every row.
 
     Args:
         make: the library's estimator.
@@ -28,6 +29,7 @@ class Wrapped:
 
     def __init__(self, make: Make, context: FitContext, *, weighted: bool = True) -> None:
         self.inner_: Any = None
+        self.answer_: Array | None = None
         self.make = make
         self.context = context
         self.weighted = weighted
@@ -37,39 +39,34 @@ class Wrapped:
         if sample_weight is not None and not self.weighted:
             X, y, sample_weight = _resample(X, y, sample_weight, self.context.seed)
         local = self._localise(y, sample_weight)
-        self.inner_ = None if self.is_constant else self.make(len(self.classes_) if self.context.n_classes else 0)
-        if self.inner_ is not None:
+        self.answer_ = self._answer(y, sample_weight) if self._is_constant(X) else None
+        self.inner_ = None
+        if self.answer_ is None:
+            self.inner_ = self.make(len(self.classes_) if self.context.n_classes else 0)
             self._fit_inner(X, local, sample_weight, self._local_eval(eval_set))
         return self
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether the training rows leave nothing to learn."""
-        return len(self.classes_) == 1 if self.context.n_classes else self.scale_ == 0.0
 
     def predict(self, X: Array) -> Array:
         """(n,) values, or class indices."""
         if self.context.n_classes:
             return np.asarray(self.predict_proba(X).argmax(axis=1))
-        if self.inner_ is None:
-            return np.full(len(X), self.shift_)
+        if self.answer_ is not None:
+            return np.full(len(X), self.answer_[0])
         return np.asarray(self._raw(X), dtype=np.float64).reshape(len(X)) * self.scale_ + self.shift_
 
     def predict_proba(self, X: Array) -> Array:
         """(n, n_classes), rows sum to 1."""
+        if self.answer_ is not None:
+            return np.tile(self.answer_, (len(X), 1))
         out = np.zeros((len(X), self.context.n_classes))
-        if self.inner_ is None:
-            out[:, self.classes_[0]] = 1.0
-            return out
         raw = np.asarray(self._raw(X), dtype=np.float64)
         out[:, self.classes_] = np.stack([1 - raw, raw], axis=1) if raw.ndim == 1 else raw
         return out
 
     def export_member(self) -> MemberExport:
         """What a bundle keeps."""
-        if self.inner_ is None:
-            answer = np.eye(self.context.n_classes)[self.classes_[0]] if self.context.n_classes else [self.shift_]
-            return MemberExport(format="constant", model=answer)
+        if self.answer_ is not None:
+            return MemberExport(format="constant", model=self.answer_)
         format_, model, options = self._model()
         if self.context.n_classes:
             return MemberExport(format=format_, model=model, classes=tuple(map(int, self.classes_)), options=options)
@@ -86,6 +83,19 @@ class Wrapped:
 
     def _model(self) -> tuple[str, Any, dict[str, Any]]:
         return "sklearn", self.inner_, {}
+
+    def _is_constant(self, X: Array) -> bool:
+        """Whether the training rows leave nothing to learn."""
+        if len(self.classes_) == 1 if self.context.n_classes else self.scale_ == 0.0:
+            return True
+        return all(bool(((column == column[0]) | (np.isnan(column) & np.isnan(column[0]))).all()) for column in X.T)
+
+    def _answer(self, y: Any, weight: Array | None) -> Array:
+        """Weighted frequencies of all classes, or the mean."""
+        if not self.context.n_classes:
+            return np.array([self.shift_])
+        counts = np.bincount(y, weights=weight, minlength=self.context.n_classes)
+        return np.asarray(counts / counts.sum())
 
     def _localise(self, y: Array, weight: Array | None) -> Any:
         if self.context.n_classes:

@@ -46,12 +46,12 @@ def _directions(options: EncoderOptions, name: str, sample: Array, dims: int, rn
     dims = min(dims, len(terms) - 1, len(sample) - 1)
     if analyser is None or dims < 1:
         return _part(name, "word", (), np.empty(0), np.empty((0, 0)))
-    from sklearn.decomposition import TruncatedSVD
+    from sklearn.utils.extmath import randomized_svd
 
     part = _part(name, analyser, terms, idf, np.zeros((dims, len(terms))))
-    svd = TruncatedSVD(dims, n_iter=3, random_state=int(rng.integers(2**31)))
-    svd.fit(part.tfidf(sample))
-    return _part(name, analyser, terms, idf, svd.components_)
+    seed = int(rng.integers(2**31))
+    _, _, directions = randomized_svd(part.tfidf(sample), dims, n_iter=3, random_state=seed)
+    return _part(name, analyser, terms, idf, directions)
 
 
 def _part(name: str, analyser: str, terms: tuple[str, ...], idf: Array, directions: Array) -> TextPart:

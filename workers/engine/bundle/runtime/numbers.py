@@ -42,13 +42,13 @@ class NumberPart:
         return self.encode(self.matrix(columns))
 
     def matrix(self, columns: Mapping[str, Array]) -> Array:
-        """The source columns, float64 (n, k), NaN missing."""
+        """The source columns, float64 (n, k) within float32's range, NaN missing."""
         if not self.dates:
-            return np.stack([columns[name] for name in self.plain], axis=1)
+            return _bounded(np.stack([columns[name] for name in self.plain], axis=1))
         blocks = [columns[name][:, None] for name in self.plain]
         blocks += [date_features(columns[name], origin, features) for name, origin, features in self.dates]
         blocks += [((columns[b] - columns[a]) / DAY_S)[:, None] for a, b in self.spans]
-        return np.concatenate(blocks, axis=1)
+        return _bounded(np.concatenate(blocks, axis=1))
 
     def encode(self, matrix: Array) -> Array:
         """What `matrix` gave, encoded."""
@@ -58,17 +58,19 @@ class NumberPart:
         if self.knots is not None:
             matrix = self._to_normal(matrix)
         elif self.scale is not None:
-            matrix = self._scaled(matrix)
-        matrix = np.clip(matrix, -_LARGEST, _LARGEST)
+            with np.errstate(over="ignore"):
+                matrix = _bounded((matrix - self.centre) / self.scale)
+            matrix = self._clipped(matrix)
         if self.indicators:
             matrix = np.concatenate([matrix, missing[:, list(self.indicators)]], axis=1)
         return matrix
 
-    def _scaled(self, matrix: Array) -> Array:
-        scaled: Array = (matrix - self.centre) / self.scale
-        if self.clip and self.smooth:
-            return scaled / np.sqrt(1.0 + (np.clip(scaled, -_LARGEST, _LARGEST) / self.clip) ** 2)
-        return np.clip(scaled, -self.clip, self.clip) if self.clip else scaled
+    def _clipped(self, matrix: Array) -> Array:
+        if not self.clip:
+            return matrix
+        if self.smooth:
+            return matrix / np.sqrt(1.0 + (matrix / self.clip) ** 2)
+        return np.clip(matrix, -self.clip, self.clip)
 
     def _to_normal(self, matrix: Array) -> Array:
         assert self.knots is not None
@@ -77,3 +79,7 @@ class NumberPart:
         for place in range(matrix.shape[1]):
             out[:, place] = np.interp(matrix[:, place], self.knots[place], self.heights[place])
         return out
+
+
+def _bounded(matrix: Array) -> Array:
+    return np.clip(matrix, -_LARGEST, _LARGEST)
