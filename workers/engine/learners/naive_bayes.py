@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..preprocessing.options import encoder_space
 from ..space import Float
 from ..types import TaskKind
-from .base import FitContext, Learner
+from .base import Array, FitContext, Learner
 from .wrap import Wrapped
+
+
+class _Doubled(Wrapped):
+    """Means and variances in float64: sums over hundreds of columns lose too much in float32."""
+
+    def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
+        super()._fit_inner(X.astype(np.float64), y, weight, eval_set)
 
 
 def _build(params: Mapping[str, Any], context: FitContext) -> Wrapped:
     from sklearn.naive_bayes import GaussianNB
 
-    return Wrapped(lambda n_classes: GaussianNB(var_smoothing=params["var_smoothing"]), context)
+    return _Doubled(lambda n_classes: GaussianNB(var_smoothing=params["var_smoothing"]), context)
 
 
 LEARNER = Learner(
