@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import text
@@ -19,6 +23,7 @@ from app.jobs.events import append_event
 from app.jobs.tables import Job, TrialRow
 from app.main import create_app
 from app.models.tables import Model
+from app.predictions.predictor import create_predictor
 from app.projects.schemas import Quotas
 from app.projects.service import create_key, create_project
 from app.security import KeyScope
@@ -26,9 +31,45 @@ from app.settings import Settings
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def predictor_url() -> Iterator[str]:
+    """Where a predictor would listen; the `predictor` fixture starts one."""
+    with tempfile.TemporaryDirectory(prefix="ws-") as folder:
+        yield f"unix://{folder}/predictor.sock"
+
+
+@pytest.fixture
+def settings(database_url: str, predictor_url: str, tmp_path: Path) -> Settings:
     """Of a service with an empty database and its own folder."""
-    return Settings(database_url=database_url, data_dir=tmp_path / "data", tempo=0.1, log_level="warning")
+    return Settings(
+        database_url=database_url,
+        predictor_url=predictor_url,
+        data_dir=tmp_path / "data",
+        tempo=0.1,
+        log_level="warning",
+    )
+
+
+@pytest.fixture
+def predictor(settings: Settings) -> Iterator[None]:
+    """A running predictor."""
+    path = settings.predictor_url.removeprefix("unix://")
+    config = uvicorn.Config(
+        create_predictor(settings), uds=path, log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of real bundles, with rows and what the models answer."""
+    return Path(__file__).parents[1] / "workers" / "engine" / "bundle" / "golden" / "v1"
 
 
 @pytest.fixture

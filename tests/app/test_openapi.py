@@ -98,7 +98,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def seeded(
     app: FastAPI, tenant: Any, make_dataset: Callable[..., UUID], client: TestClient, add_trial: Callable[..., None],
-    add_model: Callable[..., UUID], change_job: Callable[..., None],
+    add_model: Callable[..., UUID], change_job: Callable[..., None], golden: Path,
 ) -> dict[str, str]:  # fmt: skip
     """The dataset that the document's example names, and a model, so that not every call ends in 404."""
     example = app.openapi()["components"]["schemas"]["JobSpec"]["examples"][0]
@@ -106,11 +106,11 @@ def seeded(
     job_id = client.post("/v1/jobs", json=example, headers=tenant.write).json()["id"]
     add_trial(job_id, 0, 0.5)
     change_job(job_id, state="succeeded", reproducible=True)
-    return {"model_id": str(add_model(job_id))}
+    return {"model_id": str(add_model(job_id, (golden / "binary.zip").read_bytes()))}
 
 
 def test_service_keeps_to_its_document_when_called_at_random(
-    served: str, tenant: Any, seeded: dict[str, str], tmp_path: Path
+    served: str, predictor: None, tenant: Any, seeded: dict[str, str], tmp_path: Path
 ) -> None:
     config = tmp_path / "schemathesis.toml"
     known = "".join(f'{name} = "{value}"\n' for name, value in seeded.items())
