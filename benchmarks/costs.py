@@ -72,7 +72,7 @@ def measure(rows: int, columns: int, kind: TaskKind, n_classes: int, names: list
         cut = max(1, min(4000, rows // 7))
         started = time.process_time()
         estimator = learner.build(own, context)
-        held = (X[:cut], y[:cut]) if learner.stops_early else None
+        held = (X[:cut], y[:cut], None) if learner.stops_early else None
         estimator.fit(X[cut:], y[cut:], eval_set=held)
         measured = time.process_time() - started
         print(

@@ -36,9 +36,9 @@ class Estimator(Protocol):
     """The scikit-learn estimator API, as far as the engine uses it.
 
     X is float32 (n, columns), finite unless the learner `handles_missing`. y is int64 class indices 0..n_classes-1, or
-    float64 in the target's own unit. Early-stopping estimators take
-    `eval_set=(X, y)` and expose `best_iteration_`. `predict_proba` is (n, n_classes) float64; all classes always,
-    also those absent from the training rows.
+    float64 in the target's own unit. Early-stopping estimators take `eval_set=(X, y, weights or None)` and expose
+    `best_iteration_`. `predict_proba` is (n, n_classes) float64; all classes always, also those absent from the
+    training rows.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Any: ...

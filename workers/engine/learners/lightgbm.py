@@ -34,7 +34,7 @@ class _Boosted(Wrapped):
         valid = []
         if context.iterations is None and eval_set is not None:
             rounds = _MOST_ROUNDS
-            valid = [data.create_valid(eval_set[0], eval_set[1])]
+            valid = [data.create_valid(eval_set[0], eval_set[1], weight=eval_set[2])]
             patience = max(20, round(4 / self.params["learning_rate"]))
             callbacks.append(lightgbm.early_stopping(min(patience, 150), verbose=False))
         if context.seconds is not None:

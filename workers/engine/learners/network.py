@@ -120,7 +120,8 @@ class _Trainer:
             parts = [
                 self._losses(check[0][i : i + 4096], check[1][i : i + 4096]) for i in range(0, len(check[1]), 4096)
             ]
-            return float(torch.cat(parts).mean())
+            losses = torch.cat(parts)
+            return float(losses.mean() if check[2] is None else (losses * check[2]).mean())
 
     def _tensors(self, X: Array, y: Array, weight: Array | None = None) -> tuple[Any, Any, Any]:
         import torch

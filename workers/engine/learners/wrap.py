@@ -110,11 +110,13 @@ class Wrapped:
     def _local_eval(self, eval_set: Any) -> Any:
         if eval_set is None:
             return None
-        X, y = eval_set
+        X, y, weight = eval_set
         if not self.context.n_classes:
-            return X, (y - self.shift_) / (self.scale_ or 1.0)
+            return X, (y - self.shift_) / (self.scale_ or 1.0), weight
         known = np.isin(y, self.classes_)
-        return (X[known], np.searchsorted(self.classes_, y[known])) if known.any() else None
+        if not known.any():
+            return None
+        return X[known], np.searchsorted(self.classes_, y[known]), None if weight is None else weight[known]
 
 
 def _resample(X: Array, y: Array, weight: Array, seed: int) -> tuple[Array, Array, None]:

@@ -67,7 +67,7 @@ def test_learner_keeps_the_contract(
     n, k = len(problem.y), problem.n_classes
     encoder, X, estimator = build(name, problem, quick(name, kind), 90)
     weights = np.linspace(0.5, 2.0, 90)
-    held = (X[90:], problem.y[90:]) if get_learner(name).stops_early else None
+    held = (X[90:], problem.y[90:], np.ones(30)) if get_learner(name).stops_early else None
     estimator.fit(X[:90], problem.y[:90], sample_weight=weights, eval_set=held)
     prediction = predict(estimator, X, k)
     assert prediction.shape == ((n, k) if k else (n,))
@@ -116,7 +116,7 @@ def test_cost_is_positive_and_grows_with_rows(name: str) -> None:
 def test_early_stoppers_say_how_many_rounds_and_obey_a_refit(name: str, make_problem: Callable[..., Any]) -> None:
     problem = make_problem(TaskKind.BINARY)
     _, X, estimator = build(name, problem, quick(name, TaskKind.BINARY), 90)
-    estimator.fit(X[:90], problem.y[:90], eval_set=(X[90:], problem.y[90:]))
+    estimator.fit(X[:90], problem.y[:90], eval_set=(X[90:], problem.y[90:], None))
     assert estimator.best_iteration_ >= 1
     _, X, refitted = build(name, problem, quick(name, TaskKind.BINARY), 120, iterations=7)
     refitted.fit(X, problem.y)

@@ -99,7 +99,7 @@ def test_early_stopper_ends_when_its_time_is_over(name: str, kind: TaskKind) -> 
     y = rng.integers(0, N_CLASSES[kind], 4000) if kind.is_classification else X[:, 0] + rng.normal(size=4000)
     estimator = built(name, kind, X, seconds=0.05)
     started = time.process_time()
-    estimator.fit(X[:3000], y[:3000], eval_set=(X[3000:], y[3000:]))
+    estimator.fit(X[:3000], y[:3000], eval_set=(X[3000:], y[3000:], None))
     assert time.process_time() - started < 5
     assert estimator.timed_
     assert estimator.best_iteration_ >= 1
