@@ -6,8 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
@@ -37,6 +40,16 @@ def postgres(servers_folder: Path) -> Iterator[Postgres]:
 def database_url(postgres: Postgres) -> str:
     """URL of a migrated database. Tests that write empty it themselves, see their own fixtures."""
     return postgres.url
+
+
+@pytest.fixture
+def empty_url(database_url: str) -> Iterator[str]:
+    """A database without any table."""
+    name = f"scratch_{uuid4().hex[:12]}"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield make_url(database_url).set(database=name).render_as_string(hide_password=False)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

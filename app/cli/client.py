@@ -6,12 +6,14 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import httpx
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli import display
@@ -21,6 +23,7 @@ from app.client import Client, ClientError
 console = display.console
 Url = Annotated[str, typer.Option(envvar="WARMSTART_URL", help="Where the service answers.")]
 Key = Annotated[str, typer.Option(envvar="WARMSTART_KEY", help="An API key.")]
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
 _URL, _BATCH = "http://127.0.0.1:8765", 1000
 
 
@@ -38,18 +41,20 @@ def _connected(url: str, key: str) -> Iterator[Client]:
             yield client
     except ClientError as error:
         raise typer.Exit(fail(str(error))) from error
+    except OSError as error:  # no room, no permission, a damaged download
+        raise typer.Exit(fail(str(error))) from error
     except httpx.TransportError as error:
         message = f"No answer from {url}: {error}. Is `warmstart up` running? Else set WARMSTART_URL."
         raise typer.Exit(fail(message)) from error
 
 
-def upload(file: Path, key: Key, url: Url = _URL, name: str | None = None) -> None:
+def upload(file: File, key: Key, url: Url = _URL, name: str | None = None) -> None:
     """Upload a table and print the dataset's id."""
     with _connected(url, key) as client:
         dataset = client.upload(file, name=name or file.name)
         console.print(f"{dataset['rows']:,} rows, {len(dataset['columns'])} columns", highlight=False)
         for alert in dataset["alerts"]:
-            console.print(f"[yellow]{alert['code']}[/] {alert['detail']}", highlight=False)
+            console.print(f"[yellow]{alert['code']}[/] {escape(alert['detail'])}", highlight=False)
     typer.echo(dataset["id"])
 
 
@@ -63,14 +68,37 @@ def fit(
     spec: Annotated[str, typer.Option(help="More of the job spec, as JSON.")] = "{}",
 ) -> None:
     """Train a model and watch it grow; prints leaderboard, score and the model's id."""
+    more = _parse_spec(spec)
     with _connected(url, key) as client:
-        path = Path(table)
-        dataset = client.upload(path, name=path.name)["id"] if path.exists() else table
-        wanted: dict[str, Any] = {"dataset_id": dataset, "target": target, "budget": {"seconds": seconds}}
+        wanted: dict[str, Any] = {
+            "dataset_id": _dataset_id(client, table),
+            "target": target,
+            "budget": {"seconds": seconds},
+        }
         if metric is not None:
             wanted["metric"] = metric
-        ended = display.follow(client, client.create_job(wanted | json.loads(spec))["id"])
+        ended = display.follow(client, client.create_job(wanted | more)["id"])
         _report(client, ended)
+
+
+def _dataset_id(client: Client, table: str) -> str:
+    """Of what is already there, or of a file that is uploaded now."""
+    with suppress(ValueError):
+        return str(UUID(table))
+    path = Path(table)
+    if not path.is_file():
+        raise typer.BadParameter(f"{table} is neither a file nor a dataset's id.")
+    return str(client.upload(path, name=path.name)["id"])
+
+
+def _parse_spec(text: str) -> dict[str, Any]:
+    try:
+        spec = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--spec is not JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise typer.BadParameter('--spec is not a JSON object such as {"metric": "log_loss"}')
+    return spec
 
 
 def _report(client: Client, job: dict[str, Any]) -> None:
@@ -98,7 +126,7 @@ def _list(
     table = Table(*names)
     with _connected(url, key) as client:
         for _, item in zip(range(most), read(client), strict=False):
-            table.add_row(*(str(item[name]) for name in names))
+            table.add_row(*(escape(str(item[name])) for name in names))
     console.print(table)
 
 
@@ -127,7 +155,7 @@ def download(model_id: str, path: Path, key: Key, url: Url = _URL) -> None:
         typer.echo(client.download_bundle(model_id, path))
 
 
-def predict(model_id: str, file: Path, key: Key, url: Url = _URL) -> None:
+def predict(model_id: str, file: File, key: Key, url: Url = _URL) -> None:
     """Predict the rows of a CSV file; a CSV with predictions goes to standard output."""
     with file.open(newline="", encoding="utf-8-sig") as source, _connected(url, key) as client:
         rows = [{name: value or None for name, value in row.items()} for row in csv.DictReader(source)]
@@ -136,7 +164,7 @@ def predict(model_id: str, file: Path, key: Key, url: Url = _URL) -> None:
             answer = client.predict(model_id, rows[start : start + _BATCH])
             labels = list(answer["probabilities"][0]) if answer.get("probabilities") else []
             if start == 0:
-                writer.writerow(["prediction", *labels])
+                writer.writerow(["prediction", *map(_plain, labels)])
             for place, prediction in enumerate(answer["predictions"]):
                 shares = [answer["probabilities"][place][label] for label in labels]
                 writer.writerow([_plain(prediction), *shares])

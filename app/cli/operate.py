@@ -6,18 +6,18 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from app.cli.roles import fail
+from app.cli import keys
+from app.cli.roles import database_url
 from app.settings import Settings, get_settings
 
 console = Console()
-keys_app = typer.Typer(help="API keys, straight in the database.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,14 +25,14 @@ def register(app: typer.Typer) -> None:
     for command in (migrate, doctor):
         app.command()(command)
     app.command("settings")(show_settings)
-    app.add_typer(keys_app, name="keys")
+    app.add_typer(keys.app, name="keys")
 
 
 def migrate() -> None:
     """Bring the database's tables up to date."""
     from app.migrate import upgrade
 
-    upgrade(_database_url())
+    upgrade(database_url())
     console.print("The database is up to date.")
 
 
@@ -59,7 +59,7 @@ def doctor(servers: Annotated[bool, typer.Option(help="Only database and broker.
     checks = itertools.chain([] if servers else _check_machine(settings), _check_servers(settings))
     for name, advice in checks:
         console.print(
-            f"[green]ok[/]    {name}" if advice is None else f"[red]wrong[/] {name}: {advice}", highlight=False
+            f"[green]ok[/]    {name}" if advice is None else f"[red]wrong[/] {name}: {escape(advice)}", highlight=False
         )
         problems += advice is not None
     raise typer.Exit(1 if problems else 0)
@@ -95,7 +95,7 @@ def _database_advice(settings: Settings) -> str | None:
     from app.migrate import is_current
 
     try:
-        current = is_current(_database_url())
+        current = is_current(database_url())
     except Exception as error:  # whatever keeps it away is what the operator wants to read
         return f"can't be reached: {error}"
     return None if current else "tables are out of date; run `warmstart migrate`"
@@ -103,7 +103,12 @@ def _database_advice(settings: Settings) -> str | None:
 
 def _broker_advice(settings: Settings) -> str | None:
     if settings.broker_url is None:
-        return None
+        from app.local.valkey import find_binary
+
+        try:
+            return None if find_binary().exists() else "the embedded Valkey lacks its binary"
+        except RuntimeError as error:
+            return str(error)
     from app.broker import BROKER_ERRORS, Broker
 
     try:
@@ -111,32 +116,3 @@ def _broker_advice(settings: Settings) -> str | None:
     except BROKER_ERRORS as error:
         return f"can't be reached: {error}"
     return None
-
-
-@keys_app.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
-    project: Annotated[str, typer.Option(help="Name of the project; made if there is none.")] = "default",
-    scope: Annotated[str, typer.Option(help="read, write, admin or operator; each includes those before.")] = "write",
-    days: Annotated[float | None, typer.Option(help="Days until it expires; for ever if not given.")] = None,
-) -> None:
-    """Make a key and print its secret, which is kept nowhere."""
-    from app.database import Database
-    from app.projects import service
-    from app.security import KeyScope
-
-    if scope not in list(KeyScope):
-        raise typer.Exit(fail(f"Unknown scope {scope!r}; known: {', '.join(KeyScope)}."))
-    expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    database = Database(_database_url(), pool_size=1)
-    with database.transaction() as session:
-        owner = service.ensure_project(session, project)
-        _, secret = service.create_key(session, owner.id, name, [KeyScope(scope)], expires)
-    typer.echo(secret)
-
-
-def _database_url() -> str:
-    url = get_settings().database_url
-    if url is None:
-        raise typer.Exit(fail("Set WARMSTART_DATABASE_URL; with `warmstart up` this is done for you."))
-    return url.get_secret_value()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from app.settings import Settings, get_settings
 
@@ -91,5 +92,13 @@ def predictor() -> None:
 
 def fail(message: str) -> int:
     """Print an error and what to do; the exit code."""
-    Console(stderr=True).print(f"[red]error:[/] {message}", soft_wrap=True, highlight=False)
+    Console(stderr=True).print(f"[red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
     return 1
+
+
+def database_url() -> str:
+    """URL of the database; ends the command if there is none."""
+    url = get_settings().database_url
+    if url is None:
+        raise typer.Exit(fail("Set WARMSTART_DATABASE_URL; with `warmstart up` this is done for you."))
+    return url.get_secret_value()

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+from rich.markup import escape
+
 from app.cli import display
 from app.client import Client, ClientError
 from app.local.supervisor import Up, signals_to
@@ -41,8 +44,8 @@ def run(seconds: float) -> int:
                 rows = _rows()
                 served = client.predict(model["id"], rows)
             _compare(_predict_alone(bundle, rows), served)
-        except (RuntimeError, ClientError) as error:
-            console.print(f"[red]The demo failed:[/] {error}", highlight=False)
+        except (RuntimeError, ClientError, OSError, httpx.TransportError) as error:
+            console.print(f"[red]The demo failed:[/] {escape(str(error))}", highlight=False)
             return 1
     console.print(f"[bold green]Done[/] in {time.monotonic() - begun:.0f} s; nothing is left running.")
     return 0

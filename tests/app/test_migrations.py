@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from uuid import uuid4
 
-import psycopg
-import pytest
 from sqlalchemy import inspect, select
-from sqlalchemy.engine import make_url
 
 from app import migrate
 from app.database import Base, Database
@@ -18,16 +13,6 @@ from app.jobs.events import append_event
 from app.jobs.tables import Job
 from app.projects.schemas import Quotas
 from app.projects.service import create_project
-
-
-@pytest.fixture
-def empty_url(database_url: str) -> Iterator[str]:
-    """A database without any table."""
-    name = f"scratch_{uuid4().hex[:12]}"
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield make_url(database_url).set(database=name).render_as_string(hide_password=False)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _fill(url: str) -> None:
