@@ -33,6 +33,16 @@ class Base(DeclarativeBase):
     }
 
 
+#: libpq's: a server whose machine or network is gone shows as an error within half a minute, not after hours.
+KEEPALIVE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
 def make_engine(url: str, *, pool_size: int = 10) -> Engine:
     """A pooled engine for postgresql:// URLs; connections are checked before use and never wait for ever."""
     return create_engine(
@@ -42,7 +52,7 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
         pool_timeout=5,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": 5,
+            **KEEPALIVE,
             "options": "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
         },
     )

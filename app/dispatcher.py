@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.blobs import Blobs
 from app.broker import BROKER_ERRORS, Broker
-from app.database import Database
+from app.database import KEEPALIVE, Database
 from app.garbage import collect_garbage
 from app.jobs import queue, recovery
 from app.jobs.events import QUEUE_CHANNEL
@@ -78,7 +78,7 @@ class Dispatcher:
 
     @contextmanager
     def _listen(self) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(self._url, autocommit=True, **KEEPALIVE) as connection:
             connection.execute(f"LISTEN {QUEUE_CHANNEL}")
             yield connection
 

@@ -22,7 +22,7 @@ from app.settings import Settings
 from workers.engine import journal as engine
 from workers.engine.journal import LogEntry
 from workers.engine.types import Budget, Proposal, Trial
-from workers.supervisor import DATABASE_ERRORS
+from workers.renewal import DATABASE_ERRORS
 
 log = structlog.get_logger(__name__)
 Result = TypeVar("Result")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -24,59 +24,98 @@ from workers.resources import SINGLE_THREAD
 
 log = logging.getLogger(__name__)
 
-#: What a runner writes when it is warm.
-READY = b"ready\n"
+#: What a runner says: it waits for a job; the end of its job is in the database and only knowledge is left to write.
+READY, COMMITTED = "ready", "committed"
 _WARM_UP_S = 120.0
+_MOST_JOBS = 50  # of one runner: whatever leaks is bounded
 
 
-@dataclass
 class Runner:
-    """A process that runs one job, in a session of its own."""
+    """A process that runs one job after another, in a session of its own. It survives only jobs that end in order."""
 
-    process: subprocess.Popen[bytes]
-    token: str
-    #: readable when the process has ended
-    pidfd: int = field(repr=False)
-    is_closed: bool = False
+    def __init__(self) -> None:
+        self.token = uuid4().hex
+        environment = os.environ | SINGLE_THREAD | {processes.TOKEN: self.token, "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "workers.runner", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        self._ended = os.pidfd_open(self._process.pid)  # readable once it has
+        self._heard = b""
+        self._is_closed = False
+        self._jobs = 0
+        self._own: frozenset[int] = frozenset()  # processes that belong to it between two jobs
 
-    def start(self, message: dict[str, Any]) -> None:
-        """Tell it its job. A broken pipe shows as its end."""
-        assert self.process.stdin is not None
+    @property
+    def pid(self) -> int:
+        """Of the runner itself."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def start(self, message: Mapping[str, Any]) -> None:
+        """Tell it a job. If it has ended meanwhile, `listen` shows that."""
+        assert self._process.stdin is not None
+        self._jobs += 1
         try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.close()
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
         except BrokenPipeError:
-            log.warning("runner %d ended before its job began", self.process.pid)
+            log.warning("runner %d ended before its job began", self.pid)
 
-    def is_alive(self) -> bool:
-        """Whether it still runs."""
-        return self.process.poll() is None
+    def listen(self, timeout_s: float) -> str | None:
+        """The next word it says; None when it has ended, or has said nothing for so long: see `returncode`."""
+        assert self._process.stdout is not None
+        output = self._process.stdout.fileno()
+        until = time.monotonic() + timeout_s
+        while b"\n" not in self._heard:
+            readable, _, _ = select.select([output, self._ended], [], [], max(0.0, until - time.monotonic()))
+            content = os.read(output, 4096) if output in readable else b""
+            if not content:
+                return None
+            self._heard += content
+        word, _, self._heard = self._heard.partition(b"\n")
+        return word.decode(errors="replace")
+
+    def become_warm(self) -> bool:
+        """Wait until it is; False if it ended or takes too long."""
+        if self.listen(_WARM_UP_S) != READY:
+            return False
+        self._own = frozenset(processes.find_marked(self.token))
+        return True
+
+    def is_reusable(self) -> bool:
+        """After a job that ended in order: whether it may run another. What the job has left running is killed."""
+        for pid in set(processes.find_marked(self.token)) - self._own:
+            processes.send(pid, signal.SIGKILL)
+        return self._jobs < _MOST_JOBS and self.returncode is None
 
     def kill(self, grace_s: float = 0.0) -> None:
-        """End it and all its descendants: SIGTERM to the runner, then after `grace_s` SIGKILL to everything."""
-        if grace_s and self.is_alive():
-            processes.send(self.process.pid, signal.SIGTERM)
-            select.select([self.pidfd], [], [], grace_s)
-        if self.is_closed:
+        """End it and all its descendants: SIGTERM to it, and after `grace_s` at most SIGKILL to everything."""
+        if self._is_closed:
             return
-        processes.send_group(self.process.pid, signal.SIGKILL)
-        left = processes.kill_marked(self.token)
-        if left:
-            log.error("%d processes of runner %d can't be killed", left, self.process.pid)
-        self.close()
-
-    def close(self) -> None:
-        """Reap it once it has ended."""
-        self.is_closed = True
-        self.process.wait(timeout=30)
-        for stream in (self.process.stdin, self.process.stdout):
+        if grace_s and self.returncode is None:
+            processes.send(self.pid, signal.SIGTERM)
+            select.select([self._ended], [], [], grace_s)
+        processes.send_group(self.pid, signal.SIGKILL)
+        if left := processes.kill_marked(self.token):
+            log.error("%d processes of runner %d can't be killed", left, self.pid)
+        self._is_closed = True
+        self._process.wait(timeout=30)
+        for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        os.close(self.pidfd)
+        os.close(self._ended)
 
 
 class Nursery:
-    """Keeps `slots` warm runners. `take` one, and `replace` it when its job has ended."""
+    """Keeps `slots` warm runners. `take` one; afterwards `keep` it or, when it is gone, `replace` it."""
 
     def __init__(self, slots: int) -> None:
         self._ready: queue.Queue[Runner] = queue.Queue()
@@ -102,14 +141,17 @@ class Nursery:
                 runner = self._ready.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
                 raise TimeoutError(f"no runner is warm after {timeout_s:.0f} s") from None
-            if runner.is_alive():
+            if runner.returncode is None:
                 return runner
             runner.kill()
             self.replace()
 
     def keep(self, runner: Runner) -> None:
-        """Put back one that was taken and not started."""
-        self._ready.put(runner)
+        """Put back one that waits for a job."""
+        if self._closing.is_set():
+            runner.kill()
+        else:
+            self._ready.put(runner)
 
     def replace(self) -> None:
         """Ask for a fresh one."""
@@ -128,9 +170,9 @@ class Nursery:
     def _tend(self) -> None:
         delay_s = 0.5
         while self._wanted.get() and not self._closing.is_set():
-            runner = spawn()
-            if _becomes_ready(runner):
-                self._ready.put(runner)
+            runner = Runner()
+            if runner.become_warm():
+                self.keep(runner)
                 delay_s = 0.5
                 continue
             runner.kill()
@@ -139,23 +181,3 @@ class Nursery:
                 delay_s = min(2 * delay_s, 30.0)
                 self.replace()
         self.close()
-
-
-def spawn() -> Runner:
-    """Start a runner; it is not warm yet."""
-    token = uuid4().hex
-    environment = os.environ | SINGLE_THREAD | {processes.TOKEN: token, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workers.runner", str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
-    return Runner(process, token, os.pidfd_open(process.pid))
-
-
-def _becomes_ready(runner: Runner) -> bool:
-    assert runner.process.stdout is not None
-    readable, _, _ = select.select([runner.process.stdout], [], [], _WARM_UP_S)
-    return bool(readable) and runner.process.stdout.readline() == READY

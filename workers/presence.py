@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from importlib.metadata import version
@@ -14,11 +15,14 @@ from sqlalchemy.dialects.postgresql import insert
 from app.database import Database
 from app.jobs.tables import Job, JobState, Worker
 from app.settings import Settings
-from workers.supervisor import DATABASE_ERRORS, Supervisor
+from workers.renewal import DATABASE_ERRORS
+from workers.scratch import clear_scratch
+from workers.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
 
 _DEAF_S = 90.0  # published jobs wait, a slot is free, and no claim for so long: start anew
+_LEAVE_S = 10.0  # to end in order
 
 
 class Presence:
@@ -44,7 +48,8 @@ class Presence:
     def leave(self) -> None:
         """Take the row away."""
         self._gone.set()
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
         try:
             with self._database.transaction() as session:
                 session.execute(delete(Worker).where(Worker.id == self._name))
@@ -52,9 +57,13 @@ class Presence:
             log.info("the worker's row stays until it is too old", error=str(error))
 
     def _keep_fresh(self) -> None:
+        is_swept = False
         while True:
             try:
                 self._refresh()
+                if not is_swept:
+                    self._sweep()
+                    is_swept = True
             except DATABASE_ERRORS as error:
                 log.warning("database away", error=str(error).splitlines()[0])
             if self._gone.wait(self._settings.interval(self._settings.heartbeat_s)):
@@ -74,6 +83,12 @@ class Presence:
             )
         self._watch(bool(waiting))
 
+    def _sweep(self) -> None:
+        with self._database.transaction() as session:
+            stale = clear_scratch(session, self._settings)
+        if stale:
+            log.info("folders of attempts that are over removed", count=stale)
+
     @property
     def _deaf_s(self) -> float:
         return self._settings.interval(_DEAF_S)
@@ -83,6 +98,8 @@ class Presence:
         now = time.monotonic()
         if not is_waiting or self._supervisor.busy >= self._settings.worker_slots:
             self._idle_since = now
-        if now - max(self._idle_since, self._supervisor.claimed_at) > self._deaf_s:
+        if now - max(self._idle_since, self._supervisor.heard_at) > self._deaf_s:
             log.error("jobs wait and nothing arrives: starting anew")
-            os._exit(70)
+            os.kill(os.getpid(), signal.SIGTERM)  # running jobs are given back, and whoever started us does so again
+            threading.Timer(_LEAVE_S, os._exit, (70,)).start()
+            self._gone.set()

@@ -1,6 +1,7 @@
-"""`python -m workers.runner PARENT`: one job. Warms up, waits on standard input to be told which, runs it, and ends.
+"""`python -m workers.runner PARENT`: warms up, waits on standard input to be told a job, runs it, waits for the next.
 
-Exit codes: 0 the job's end is committed; 3 fenced out; anything else is a lost attempt.
+It says `ready` when it waits and `committed` when a job's end is in the database. It ends with its standard input,
+when it is fenced out, and on any error that is not the engine's: that is a lost attempt, and a fresh process is best.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import os
 import shutil
 import signal
 import sys
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
 from app.database import Database
@@ -26,10 +30,11 @@ from app.settings import Settings, get_settings
 from workers.contribution import contribute
 from workers.engine.errors import EngineError
 from workers.engine.evaluation.pool import warm_up
-from workers.engine.fit import fit
+from workers.engine.fit import FitResult, fit
 from workers.journal import DatabaseJournal
-from workers.nursery import READY
-from workers.problem import load_problem
+from workers.nursery import COMMITTED, READY
+from workers.problem import Problem, load_problem
+from workers.scratch import job_folder
 
 log = structlog.get_logger(__name__)
 
@@ -38,44 +43,67 @@ _FENCED = 3
 
 
 def main() -> int:
-    """Warm up, wait, run."""
+    """Warm up, then run jobs; the exit code."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(sys.argv[1]):
         return 1
     settings = get_settings()
     configure_logging(settings)
+    _die_first()
     warm_up()
-    with os.fdopen(os.dup(1), "wb") as ready:
-        ready.write(READY)
-    os.dup2(2, 1)
-    line = sys.stdin.readline()
-    return run(settings, json.loads(line)) if line else 0
-
-
-def run(settings: Settings, message: dict[str, Any]) -> int:
-    """One job; the exit code."""
-    assert settings.database_url is not None
-    lease = Lease(job_id=UUID(message["job_id"]), epoch=message["epoch"])
-    structlog.contextvars.bind_contextvars(job_id=message["job_id"], epoch=lease.epoch)
-    database = Database(settings.database_url.get_secret_value(), pool_size=2)
-    folder = settings.scratch / f"job-{lease.job_id}-{lease.epoch}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    journal = DatabaseJournal(database, Blobs(settings.blobs), settings, lease)
+    speech = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints is no word of ours
     try:
-        _solve(settings, journal, message)
+        print(READY, file=speech)
+        for line in sys.stdin:
+            _run(settings, json.loads(line), speech)
+            print(READY, file=speech)
     except Fenced as reason:
         log.warning("fenced out", reason=str(reason))
         return _FENCED
-    except EngineError as error:
-        code, detail = error.code, str(error)
-        log.info("job failed", code=code, detail=detail)
-        journal.write(lambda session: leases.fail(session, lease, code=code, detail=detail))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
-def _solve(settings: Settings, journal: DatabaseJournal, message: dict[str, Any]) -> None:
+def _die_first() -> None:
+    """When the machine runs out of memory, the kernel takes a job's processes before any server's."""
+    with suppress(OSError):  # a container may forbid it
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _run(settings: Settings, message: dict[str, Any], speech: IO[str]) -> None:
+    """One job to its committed end.
+
+    Raises:
+        Fenced: somebody else has it, or it was cancelled.
+    """
+    assert settings.database_url is not None
+    lease = Lease(job_id=UUID(message["job_id"]), epoch=message["epoch"])
+    database = Database(settings.database_url.get_secret_value(), pool_size=2)
+    folder = job_folder(settings, lease)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    journal = DatabaseJournal(database, Blobs(settings.blobs), settings, lease)
+    with structlog.contextvars.bound_contextvars(job_id=message["job_id"], epoch=lease.epoch):
+        try:
+            problem, result = _solve(settings, journal, message, folder)
+            print(COMMITTED, file=speech)
+            contribute(journal, problem, result)
+        except EngineError as error:
+            _fail(journal, error.code, str(error))
+            print(COMMITTED, file=speech)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            database.dispose()
+
+
+def _fail(journal: DatabaseJournal, code: str, detail: str) -> None:
+    log.info("job failed", code=code, detail=detail)
+    if not journal.write(lambda session: leases.fail(session, journal.lease, code=code, detail=detail)):
+        raise Fenced(f"job {journal.lease.job_id} could not be failed: {code}")
+
+
+def _solve(
+    settings: Settings, journal: DatabaseJournal, message: dict[str, Any], folder: Path
+) -> tuple[Problem, FitResult]:
     problem = load_problem(settings, journal)
     result = fit(
         problem.table,
@@ -83,7 +111,7 @@ def _solve(settings: Settings, journal: DatabaseJournal, message: dict[str, Any]
         problem.task,
         problem.plan,
         journal,
-        settings.scratch / f"job-{journal.lease.job_id}-{journal.lease.epoch}",
+        folder,
         weights=problem.weights,
         groups=problem.groups,
         times=problem.times,
@@ -93,12 +121,12 @@ def _solve(settings: Settings, journal: DatabaseJournal, message: dict[str, Any]
     final = journal.final
     assert final is not None
 
-    def commit(session: Any) -> None:
+    def commit(session: Session) -> None:
         publish_model(session, journal.lease, final)
         leases.finish(session, journal.lease, reproducible=result.reproducible)
 
     journal.write(commit)
-    contribute(journal, problem, result)
+    return problem, result
 
 
 if __name__ == "__main__":

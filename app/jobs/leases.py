@@ -84,7 +84,8 @@ def claim(session: Session, job_id: UUID, *, worker: str, lease_s: float, runnin
         .returning(Job.epoch, Job.attempt, Job.used_s, Job.spec["budget"])
         .execution_options(synchronize_session=False)
     ).one_or_none()
-    if row is None:
+    if row is None:  # if only the quota is in the way, the dispatcher sends it again when there is room
+        session.execute(_changes(job_id, published_at=None).where(Job.state == JobState.QUEUED))
         return None
     epoch, attempt, used_s, budget = row
     append_event(session, job_id, "state", {"state": JobState.RUNNING, "attempt": attempt})
