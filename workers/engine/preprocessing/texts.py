@@ -14,7 +14,7 @@ from .options import EncoderOptions
 Array = np.ndarray[Any, Any]
 
 _TERMS = {"word": 10_000, "char_wb": 5_000}
-_SAMPLE = 10_000  # texts that terms and directions are taken from
+_SAMPLE = 5_000  # texts that terms and directions are taken from
 _SPELLED_SAMPLE, _SPELLED_DIMS = 3_000, 8
 
 
@@ -42,15 +42,15 @@ def _fit_text(options: EncoderOptions, name: str, texts: Array, rng: np.random.G
 def _directions(options: EncoderOptions, name: str, sample: Array, dims: int, rng: np.random.Generator) -> TextPart:
     """A part with plain (unscaled) outputs; lengths only where there are too few terms for directions."""
     analyser = {"char": "char_wb", "word": "word"}.get(options.text)
-    terms, idf = _terms(analyser, sample) if analyser else ((), np.empty(0))
-    dims = min(dims, len(terms) - 1, len(sample) - 1)
-    if analyser is None or dims < 1:
+    found = _tfidf(analyser, sample) if analyser else None
+    dims = 0 if found is None else min(dims, len(found[0]) - 1, len(sample) - 1)
+    if analyser is None or found is None or dims < 1:
         return _part(name, "word", (), np.empty(0), np.empty((0, 0)))
     from sklearn.utils.extmath import randomized_svd
 
-    part = _part(name, analyser, terms, idf, np.zeros((dims, len(terms))))
+    terms, idf, matrix = found
     seed = int(rng.integers(2**31))
-    _, _, directions = randomized_svd(part.tfidf(sample), dims, n_iter=3, random_state=seed)
+    _, _, directions = randomized_svd(matrix, dims, n_iter=3, random_state=seed)
     return _part(name, analyser, terms, idf, directions)
 
 
@@ -59,15 +59,15 @@ def _part(name: str, analyser: str, terms: tuple[str, ...], idf: Array, directio
     return TextPart(name, analyser, terms, idf, directions, np.zeros(width), np.ones(width))
 
 
-def _terms(analyser: str, sample: Array) -> tuple[tuple[str, ...], Array]:
-    """The most frequent terms on at least two texts, sorted, with their idf; none where the texts hold none."""
+def _tfidf(analyser: str, sample: Array) -> tuple[tuple[str, ...], Array, Any] | None:
+    """The most frequent terms on at least two texts, sorted, their idf, and the sample's sparse tf-idf; or None."""
     limit = ANALYSERS[analyser][1]
     vectoriser = make_vectoriser(analyser, min_df=2, max_features=_TERMS[analyser])
     try:
-        vectoriser.fit([text[:limit] for text in sample])
+        matrix = vectoriser.fit_transform([text[:limit] for text in sample])
     except ValueError:  # scikit-learn's word for "no term is left"
-        return (), np.empty(0)
-    return tuple(map(str, vectoriser.get_feature_names_out())), vectoriser.idf_
+        return None
+    return tuple(map(str, vectoriser.get_feature_names_out())), vectoriser.idf_, matrix
 
 
 def spelling_table(options: EncoderOptions, field: Field, counts: Array) -> Array:
