@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 #: What a runner says: it waits for a job; the end of its job is in the database and only knowledge is left to write.
 READY, COMMITTED = "ready", "committed"
+COMMAND = (sys.executable, "-m", "workers.runner")
 _WARM_UP_S = 120.0
 _MOST_JOBS = 50  # of one runner: whatever leaks is bounded
 
@@ -33,11 +34,11 @@ _MOST_JOBS = 50  # of one runner: whatever leaks is bounded
 class Runner:
     """A process that runs one job after another, in a session of its own. It survives only jobs that end in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self.token = uuid4().hex
         environment = os.environ | SINGLE_THREAD | {processes.TOKEN: self.token, "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers.runner", str(os.getpid())],
+            [*command, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -115,9 +116,15 @@ class Runner:
 
 
 class Nursery:
-    """Keeps `slots` warm runners. `take` one; afterwards `keep` it or, when it is gone, `replace` it."""
+    """Keeps `slots` warm runners. `take` one; afterwards `keep` it or, when it is gone, `replace` it.
 
-    def __init__(self, slots: int) -> None:
+    Args:
+        slots: how many.
+        command: what a runner is; our process id is appended.
+    """
+
+    def __init__(self, slots: int, command: Sequence[str] = COMMAND) -> None:
+        self._command = command
         self._ready: queue.Queue[Runner] = queue.Queue()
         self._wanted: queue.Queue[bool] = queue.Queue()
         self._closing = threading.Event()
@@ -170,7 +177,7 @@ class Nursery:
     def _tend(self) -> None:
         delay_s = 0.5
         while self._wanted.get() and not self._closing.is_set():
-            runner = Runner()
+            runner = Runner(self._command)
             if runner.become_warm():
                 self.keep(runner)
                 delay_s = 0.5
