@@ -41,8 +41,15 @@ _OPENING = (
     ("elastic_net", 1),
     ("nearest_neighbours", 1),
 )
-_SHARE = 0.3  # of the budget that one opening configuration may be predicted to take
+_SHARE = 0.3  # of the budget that one trial may be predicted to take
+_SEARCH_SHARE = 0.8  # of the budget that is for trials
+_LEAST_SHARE = 0.05  # of the budget that is always thought to be left: it may have been extended
 _COLUMNS_PER_FEATURE = 2  # encoded columns a feature, for predictions of cost before anything is encoded
+_PATIENCE = 20  # random configurations looked at for one that can finish
+_ANY_LEARNER = 0.25  # share of random configurations drawn without regard to how learners did
+_START_S = 0.3  # of a trial, whatever it does
+_ENOUGH = 3  # trials that tell how fast the machine is
+_RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 
 
 class Auto:
@@ -54,61 +61,73 @@ class Auto:
         self._halving = AsynchronousHalving(context)
         self._best: dict[str, float] = defaultdict(lambda: float("inf"))  #: full-fidelity loss by learner
         self._told: set[str] = set()
-        self._opening = iter(self._order())
+        self._spent_s = 0.0
+        self._slowness: list[float] = []  #: measured by predicted seconds
+        self._opening = self._order()
 
     def ask(self) -> Proposal | None:
         """The next of the opening that nobody has told of, then a promotion or a newcomer."""
         for configuration in self._opening:
             if canonical(configuration) not in self._told:
                 return Proposal(configuration=configuration, source=Source.DEFAULT)
-        promotion = self._halving.promotion()
-        return promotion if promotion is not None else self._newcomer()
+        return self._halving.promotion(self._affordable) or self._newcomer()
 
     def tell(self, trial: Trial) -> None:
-        """Learn which learners do well here."""
+        """Learn which learners do well here, and how fast this machine is."""
         configuration = trial.proposal.configuration
         self._told.add(canonical(configuration))
         self._halving.tell(trial)
+        self._spent_s += trial.seconds
+        if trial.loss is not None and not trial.timed and configuration["learner"] in self._context.space.learners:
+            self._slowness.append(trial.seconds / (self._cost(trial.proposal) + _START_S))
         if trial.loss is not None and trial.proposal.fidelity == Fidelity():
             name = configuration["learner"]
             self._best[name] = min(self._best[name], trial.loss)
 
     def _order(self) -> Iterator[Configuration]:
-        """The opening, then defaults of learners that it does not know."""
+        """The opening, then defaults of learners that it does not know. Lazy: what is affordable changes."""
         space = self._context.space
-        known = set()
-        for name, place in _OPENING:
-            if name in space.learners and place < len(space.learners[name].defaults):
-                configuration = space.complete(name, space.learners[name].defaults[place])
-                known.add(canonical(configuration))
-                if self._affordable(configuration):
-                    yield configuration
-        for configuration in space.defaults():
-            if canonical(configuration) not in known and self._affordable(configuration):
+        known = [
+            space.complete(name, space.learners[name].defaults[place])
+            for name, place in _OPENING
+            if name in space.learners and place < len(space.learners[name].defaults)
+        ]
+        seen = {canonical(configuration) for configuration in known}
+        rest = [configuration for configuration in space.defaults() if canonical(configuration) not in seen]
+        for configuration in known + rest:
+            if self._affordable(Proposal(configuration=configuration)):
                 yield configuration
 
     def _newcomer(self) -> Proposal | None:
-        for _ in range(20):
+        for _ in range(_PATIENCE):
             proposal = self._halving.newcomer(self._draw())
-            if proposal is not None and self._affordable(proposal.configuration):
+            if proposal is not None and self._affordable(proposal):
                 return proposal
         return self._halving.newcomer(None)
 
     def _draw(self) -> str:
-        """A learner: half of the time any, else the better its best loss ranks the likelier."""
+        """A learner: now and then any, else the better its best loss ranks the likelier."""
         names = [name for name in self._context.space.learners if name != "dummy"] or ["dummy"]
-        if self._rng.random() < 0.25 or not self._best:
+        if self._rng.random() < _ANY_LEARNER or not self._best:
             return names[int(self._rng.integers(len(names)))]
         ranked = sorted(names, key=lambda name: (self._best[name], name))
-        weights = 0.6 ** np.arange(len(ranked))
+        weights = _RANK_DECAY ** np.arange(len(ranked))
         return str(self._rng.choice(ranked, p=weights / weights.sum()))
 
-    def _affordable(self, configuration: Configuration) -> bool:
+    def _affordable(self, proposal: Proposal) -> bool:
+        """Whether it is predicted to finish. Without a time limit everything does, and no measured time counts."""
         seconds = self._context.seconds
-        return seconds is None or self._cost(configuration) <= _SHARE * seconds
+        if seconds is None:
+            return True
+        left = _SEARCH_SHARE * seconds - self._spent_s / self._context.workers
+        slowness = float(np.median(self._slowness)) if len(self._slowness) >= _ENOUGH else 1.0
+        return slowness * self._cost(proposal) <= max(_LEAST_SHARE * seconds, min(_SHARE * seconds, left))
 
-    def _cost(self, configuration: Configuration) -> float:
-        """Predicted seconds of the full evaluation."""
-        size = self._context.size
-        encoded = Size(rows=size.rows, columns=_COLUMNS_PER_FEATURE * size.columns, classes=size.classes)
-        return self._context.n_folds * self._context.space.cost(configuration, encoded)
+    def _cost(self, proposal: Proposal) -> float:
+        """Predicted seconds of a trial."""
+        size, fidelity = self._context.size, proposal.fidelity
+        encoded = Size(
+            rows=round(size.rows * fidelity.rows), columns=_COLUMNS_PER_FEATURE * size.columns, classes=size.classes
+        )
+        folds = self._context.n_folds if fidelity.folds is None else min(fidelity.folds, self._context.n_folds)
+        return folds * self._context.space.cost(proposal.configuration, encoded)

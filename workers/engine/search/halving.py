@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,17 +14,18 @@ from .base import SearchContext
 _ETA = 3  # one in so many is promoted
 _PATIENCE = 100
 _FEW_ROWS = 2_000  # below, less than all rows says little: folds are the fidelity
+_TOO_FEW_ROWS = 1_000  # below, one fold says little too
 
 
 def ladder(context: SearchContext) -> tuple[Fidelity, ...]:
-    """Fidelities from cheap to full. Rows where they are many, then one fold, then all folds."""
+    """Fidelities from cheap to full. Rows where they are many, then one fold, then all; small tables: only all."""
     rungs: list[Fidelity] = []
     rows = context.size.rows
     if rows >= _FEW_ROWS * _ETA**2:
         rungs.append(Fidelity(rows=round(1 / _ETA**2, 4), folds=1))
     if rows >= _FEW_ROWS * _ETA:
         rungs.append(Fidelity(rows=round(1 / _ETA, 4), folds=1))
-    if context.n_folds > 1:
+    if context.n_folds > 1 and rows >= _TOO_FEW_ROWS:
         rungs.append(Fidelity(folds=1))
     return (*rungs, Fidelity())
 
@@ -36,10 +38,10 @@ class _Rung:
     configurations: dict[str, Configuration] = field(default_factory=dict)
     promoted: set[str] = field(default_factory=set)
 
-    def candidate(self) -> str | None:
-        """The best of the top third that has not been promoted."""
+    def candidates(self) -> list[str]:
+        """Those of the top third that have not been promoted, best first."""
         best = sorted(self.losses, key=lambda text: (self.losses[text], text))[: len(self.losses) // _ETA]
-        return next((text for text in best if text not in self.promoted), None)
+        return [text for text in best if text not in self.promoted]
 
 
 class AsynchronousHalving:
@@ -56,13 +58,15 @@ class AsynchronousHalving:
         """A promotion, highest rung first, or something new; None if nothing new can be found."""
         return self.promotion() or self.newcomer(None)
 
-    def promotion(self) -> Proposal | None:
-        """A configuration that has earned a higher fidelity, if there is one."""
+    def promotion(self, affordable: Callable[[Proposal], bool] = lambda proposal: True) -> Proposal | None:
+        """A configuration that has earned a higher fidelity, if there is one that the caller can afford."""
         for low, high in reversed(list(zip(self.fidelities, self.fidelities[1:], strict=False))):
             rung = self._rungs[low]
-            if (text := rung.candidate()) is not None:
-                rung.promoted.add(text)
-                return Proposal(configuration=rung.configurations[text], fidelity=high, source=Source.HALVING)
+            for text in rung.candidates():
+                proposal = Proposal(configuration=rung.configurations[text], fidelity=high, source=Source.HALVING)
+                if affordable(proposal):
+                    rung.promoted.add(text)
+                    return proposal
         return None
 
     def newcomer(self, learner: str | None) -> Proposal | None:

@@ -95,7 +95,7 @@ def test_halving_promotes_the_best_third_to_the_next_fidelity() -> None:
     assert promoted == [0.0, 0.1, 0.2]
 
 
-@pytest.mark.parametrize(("rows", "rungs"), [(500, 2), (7_000, 3), (30_000, 4)])
+@pytest.mark.parametrize(("rows", "rungs"), [(500, 1), (1_500, 2), (7_000, 3), (30_000, 4)])
 def test_the_ladder_has_more_rungs_where_rows_are_many(rows: int, rungs: int) -> None:
     fidelities = ladder(context(rows=rows))
     assert len(fidelities) == rungs
@@ -121,3 +121,36 @@ def test_auto_leaves_out_what_can_not_finish() -> None:
     )
     opening = [proposal for proposal in play(get_strategy("auto")(small), 10) if proposal.source is Source.DEFAULT]
     assert all(proposal.configuration["learner"] != "catboost" for proposal in opening)
+
+
+def opening(seconds: float | None, slowness: float) -> list[str]:
+    """Learners of auto's first proposals on a machine that takes `slowness` seconds for each trial."""
+    size = Size(rows=4_000, columns=10, classes=2)
+    where = SearchContext(
+        space=Space(("linear", "lightgbm", "catboost", "random_forest"), TaskKind.BINARY, size),
+        size=size,
+        seed=0,
+        workers=2,
+        seconds=seconds,
+        trials=None,
+        n_folds=5,
+    )
+    strategy, names = get_strategy("auto")(where), []
+    for number in range(8):
+        proposal = strategy.ask()
+        assert proposal is not None
+        names.append(proposal.configuration["learner"])
+        strategy.tell(Trial(number=number, proposal=proposal, status=TrialStatus.SUCCEEDED, loss=0.1, seconds=slowness))
+    return names
+
+
+def test_auto_proposes_cheaper_ones_when_the_machine_is_slower_than_predicted() -> None:
+    assert opening(60, 0.1).count("random_forest") > opening(60, 14.0).count("random_forest")
+
+
+def test_without_a_time_limit_measured_time_does_not_count() -> None:
+    assert opening(None, 0.1) == opening(None, 14.0)
+
+
+def test_small_tables_are_evaluated_whole_at_once() -> None:
+    assert all(proposal.fidelity.is_full for proposal in play(get_strategy("halving")(context(rows=300)), 20))
