@@ -46,7 +46,7 @@ def test_number_is_read_when_spelled_as_one(value: Any, expected: float) -> None
     assert parse_number(value) == expected
 
 
-@pytest.mark.parametrize("value", [None, "", "NA", "n/a", " ? ", math.nan])
+@pytest.mark.parametrize("value", [None, "", "NA", "n/a", " ? ", "--", "none", math.nan])
 def test_number_is_missing_when_there_is_no_value(value: Any) -> None:
     assert math.isnan(parse_number(value))
 
@@ -182,3 +182,8 @@ def test_a_row_reads_the_same_alone_and_among_others(rows: list[dict[str, Any]])
         alone, _ = SCHEMA.rows_to_columns([row])
         for name in ("age", "job"):
             np.testing.assert_array_equal(alone[name][0], together[name][number])
+
+
+def test_text_is_missing_when_a_table_would_read_it_so() -> None:
+    columns, _ = SCHEMA.rows_to_columns([{**ROW, "a/b~c": value} for value in ("NA", None, " x ", "none", 2.0)])
+    assert columns["a/b~c"].tolist() == ["", "", "x", "none", "2"]

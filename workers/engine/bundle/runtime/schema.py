@@ -277,7 +277,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, (dict, list)):
         raise BadValue("must be text or null, not an object or array")
-    return canonical_text(value)
+    text = canonical_text(value)
+    return "" if is_missing_word(text) else text
 
 
 _READERS: dict[str, Callable[[Field, list[Any], _Notes], np.ndarray[Any, Any]]] = {

@@ -10,8 +10,10 @@ import numpy as np
 
 from .errors import BadValue
 
-#: Words that mean "no value" in columns that are not free text, compared in lower case.
-MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"})
+#: Words that mean "no value" in every column, in lower case; what reading tables takes for missing, too.
+MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "-nan", "null", "?", "#n/a", "#na", "<na>", "nat"})
+#: The same where the column is numbers, booleans or dates; elsewhere these are words like any other.
+MISSING_NUMBERS = MISSING_WORDS | {".", "..", "-", "--", "none", "missing", "nil", "#div/0!"}
 TRUE_WORDS = frozenset({"true", "yes", "t", "y", "1", "on"})
 FALSE_WORDS = frozenset({"false", "no", "f", "n", "0", "off"})
 
@@ -43,7 +45,7 @@ def numeric_spelling(text: str) -> str:
 
 
 def is_missing_word(text: str) -> bool:
-    """Whether a text means "no value"."""
+    """Whether a category or text means "no value"."""
     return text.strip().lower() in MISSING_WORDS
 
 
@@ -67,7 +69,7 @@ def parse_number(value: Any) -> float:
 
 
 def _number_from_text(text: str) -> float:
-    if is_missing_word(text):
+    if text.strip().lower() in MISSING_NUMBERS:
         return math.nan
     try:
         return _finite(float(text.replace("_", "?")))
@@ -93,7 +95,7 @@ def parse_boolean(value: Any) -> float:
         return math.nan
     if isinstance(value, str):
         word = value.strip().lower()
-        if word in MISSING_WORDS:
+        if word in MISSING_NUMBERS:
             return math.nan
         if word in TRUE_WORDS or word in FALSE_WORDS:
             return 1.0 if word in TRUE_WORDS else 0.0
@@ -115,7 +117,7 @@ def parse_datetime(value: Any, formats: tuple[str, ...] = ()) -> float:
     """
     if isinstance(value, str):
         text = value.strip()
-        return math.nan if text.lower() in MISSING_WORDS else _seconds(_datetime_from_text(text, formats))
+        return math.nan if text.lower() in MISSING_NUMBERS else _seconds(_datetime_from_text(text, formats))
     if isinstance(value, bool):
         raise BadValue("must be a date and time, not a boolean")
     number = parse_number(value)
