@@ -31,6 +31,7 @@ _SAMPLE_S = 0.05
 _MOST_PROCESSES = 32  # of one trial
 _GRACE_S = 1.0  # a trial that ends by itself in time is better than one killed
 
+_MOST_REPORT = 2**20  # bytes
 _SWEEP_S = 2.0  # what a trial has left behind must be gone by then
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -250,8 +251,10 @@ def _trial(running: _Running, prepared: PreparedTask) -> Trial:
         if not work.is_refit and (partial := salvage(prepared, work.folder)) is not None:
             return _told(trial, vars(partial))
         return replace(trial, status=status, reason=reason, timed=True)
-    outcome = _read_outcome(work.folder)
-    return replace(trial, reason=_how_it_ended(running.process.exitcode)) if outcome is None else _told(trial, outcome)
+    try:
+        return _told(trial, _read_outcome(work.folder))
+    except (OSError, ValueError, TypeError, KeyError):  # it left no report, or not the one that `trial` writes
+        return replace(trial, reason=_how_it_ended(running.process.exitcode))
 
 
 def _told(trial: Trial, outcome: dict[str, Any]) -> Trial:
@@ -278,9 +281,7 @@ def _how_it_ended(code: int | None) -> str:
     return f"ended with exit code {code} and no result"
 
 
-def _read_outcome(folder: Path) -> dict[str, Any] | None:
-    try:
-        read: dict[str, Any] = json.loads((folder / "outcome.json").read_text())
-    except (OSError, ValueError):
-        return None
+def _read_outcome(folder: Path) -> dict[str, Any]:
+    with (folder / "outcome.json").open() as file:
+        read: dict[str, Any] = json.loads(file.read(_MOST_REPORT))
     return read

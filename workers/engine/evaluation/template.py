@@ -32,12 +32,25 @@ import sklearn.naive_bayes
 import sklearn.neighbors
 import sklearn.svm
 import skops.io
-import torch._dynamo  # half of torch, which the first optimiser would import in every trial
+import torch
 
+from ..learners import adamw, network_module
 from . import child, trial
 from .processes import kill_children
 
-__all__ = ["catboost", "child", "lightgbm", "numpy", "pyarrow", "sklearn", "skops", "torch", "trial"]
+__all__ = [
+    "adamw",
+    "catboost",
+    "child",
+    "lightgbm",
+    "network_module",
+    "numpy",
+    "pyarrow",
+    "sklearn",
+    "skops",
+    "torch",
+    "trial",
+]
 
 
 def _end(number: int, frame: Any) -> None:

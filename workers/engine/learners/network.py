@@ -55,12 +55,10 @@ class _Trainer:
     """AdamW with a cosine tail, early stopping on the validation part, the best weights kept."""
 
     def __init__(self, module: Any, params: Mapping[str, Any], outputs: int, context: FitContext) -> None:
-        import torch
+        from .adamw import AdamW
 
         self.module, self.outputs, self.context = module, outputs, context
-        self.optimiser = torch.optim.AdamW(
-            module.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
-        )
+        self.optimiser = AdamW(module.parameters(), params["learning_rate"], params["weight_decay"])
         self.batch = int(min(512, max(32, 2 ** round(np.log2(max(context.n_rows, 2) / 40)))))
         self.best: dict[str, Array] = {}
         self.best_epoch = 0
@@ -92,7 +90,7 @@ class _Trainer:
 
         self.module.train()
         for rows in self._batches(torch.randperm(len(data[1]), generator=generator)):
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad()
             losses = self._losses(data[0][rows], data[1][rows])
             loss = losses.mean() if data[2] is None else (losses * data[2][rows]).mean()
             loss.backward()
