@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,61 @@ def test_a_holdout_is_scored_once_and_then_joined(make_problem: Callable[..., An
     assert result.score.method == "holdout"
     assert result.score.rows == 100
     assert result.score.low < result.score.value < result.score.high
+
+
+class _Watched(FolderJournal):
+    """Notes what is published, and what was known of the trials then; raises the budget when asked to."""
+
+    def __init__(self, folder: Path, budget: Budget, raised: Budget | None = None) -> None:
+        super().__init__(folder, budget)
+        self.raised, self.published, self.told_trials = raised, [], 0
+
+    def told(self, trial: Any, folder: Path | None) -> None:
+        super().told(trial, folder)
+        self.told_trials += 1
+        if self.raised is not None and self.told_trials == 2:
+            self._budget = self.raised
+
+    def publish(self, path: Path, manifest: Any, *, final: bool) -> None:
+        super().publish(path, manifest, final=final)
+        self.published.append((self.told_trials, final, manifest))
+
+
+def test_the_first_model_is_there_at_once_and_the_last_is_final(
+    make_problem: Callable[..., Any], tmp_path: Path
+) -> None:
+    problem = make_problem(TaskKind.BINARY)
+    plan = Plan(algorithms=QUICK.algorithms, cores=1, publish_every_s=0)
+    journal = _Watched(tmp_path, Budget(seconds=None, trials=10))
+    fit(problem.table, problem.y, problem.task, plan, journal, tmp_path / "scratch")
+    told, finals, manifests = zip(*journal.published, strict=True)
+    assert told[0] == 1
+    assert finals == (False,) * (len(finals) - 1) + (True,)
+    assert len(finals) >= 3
+    assert all(member["folds"] > 1 for member in manifests[0]["members"])
+
+
+def test_a_budget_that_grows_while_it_runs_is_used(make_problem: Callable[..., Any], tmp_path: Path) -> None:
+    problem = make_problem(TaskKind.REGRESSION)
+    journal = _Watched(tmp_path, Budget(seconds=None, trials=3), Budget(seconds=None, trials=7))
+    result = fit(problem.table, problem.y, problem.task, QUICK, journal, tmp_path / "scratch")
+    assert len(result.trials) == 7
+
+
+def test_an_attempt_that_begins_when_the_time_is_over_still_makes_the_model(
+    make_problem: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The worker died while it finalised: the next finds all trials done and no time left."""
+    problem = make_problem(TaskKind.BINARY)
+    solve(problem, QUICK, Budget(seconds=None, trials=5), tmp_path)
+    (tmp_path / "model.zip").unlink()
+    shutil.rmtree(tmp_path / "scratch")
+    started = time.monotonic()
+    journal = FolderJournal(tmp_path, Budget(seconds=20))
+    result = fit(problem.table, problem.y, problem.task, QUICK, journal, tmp_path / "scratch", used_s=20.0)
+    assert time.monotonic() - started < 3
+    assert len(result.trials) == 5
+    assert open_bundle(tmp_path / "model.zip").predict_columns(problem.table.columns).shape == (120, 2)
 
 
 def test_without_an_ensemble_the_best_trial_is_the_model(make_problem: Callable[..., Any], tmp_path: Path) -> None:
