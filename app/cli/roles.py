@@ -82,12 +82,7 @@ def worker() -> None:
 
 def predictor() -> None:
     """Run the predictor processes."""
-    from app.logging import configure_logging
-    from app.predictions.predictor import run_predictor
-
-    settings = get_settings()
-    configure_logging(settings)
-    run_predictor(settings)
+    os.execv(sys.executable, [sys.executable, "-m", "app.predictions"])  # noqa: S606
 
 
 def fail(message: str) -> int:
