@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import SecretStr
 
-from app.database import Database
 from app.local import children
 from app.local.postgres import Postgres, short_folder
 from app.local.valkey import Valkey
-from app.migrate import upgrade
-from app.projects.service import create_key, ensure_project
-from app.security import KeyScope, find_caller, hash_secret
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.database import Database
 
 _READY_S = 60.0
 _POLL_S = 0.1
@@ -93,8 +93,11 @@ class Up:
         self._prepare_folders()
         try:
             environment = self._start_servers()
-            self._start_roles(environment)
+            self._start_role("api", environment)
+            self._migrate(environment["WARMSTART_DATABASE_URL"])
             self._wait_until_ready()
+            for role in ["dispatcher", "worker"] + ([] if self.settings.predictor_url else ["predictor"]):
+                self._start_role(role, environment)
         except BaseException:
             self.close()
             raise
@@ -140,7 +143,7 @@ class Up:
         self._sockets = Path(tempfile.mkdtemp(prefix="ws-", dir=short_folder()))
 
     def _start_servers(self) -> dict[str, str]:
-        """PostgreSQL (migrated) and Valkey, embedded unless given; the environment of the roles."""
+        """PostgreSQL and Valkey, embedded unless given; the environment of the roles."""
         settings = self.settings
         if settings.broker_url is None:
             self._valkey = Valkey(self._logs / "valkey.log")
@@ -152,7 +155,6 @@ class Up:
             self._adopt("postgres", self._postgres)
         database = self._postgres.url if self._postgres else _revealed(settings.database_url)
         broker = self._valkey.url if self._valkey else _revealed(settings.broker_url)
-        self._migrate(database)
         predictor = settings.predictor_url or f"unix://{self._sockets}/predictor.sock"
         port = settings.port or _free_port(settings.host)
         self.url = f"http://{settings.host}:{port}"
@@ -167,6 +169,9 @@ class Up:
         }
 
     def _migrate(self, database: str) -> None:
+        from app.database import Database  # a second of imports, while the API does the same on another core
+        from app.migrate import upgrade
+
         upgrade(database)
         opened = Database(database, pool_size=1)
         try:
@@ -174,12 +179,10 @@ class Up:
         finally:
             opened.dispose()
 
-    def _start_roles(self, environment: dict[str, str]) -> None:
-        roles = ["api", "dispatcher", "worker"] + ([] if self.settings.predictor_url else ["predictor"])
-        for role in roles:
-            child = Child(role, self._role_starter(role, environment))
-            self._children.append(child)
-            self._launch(child)
+    def _start_role(self, role: str, environment: dict[str, str]) -> None:
+        child = Child(role, self._role_starter(role, environment))
+        self._children.append(child)
+        self._launch(child)
 
     def _role_starter(self, role: str, environment: dict[str, str]) -> Callable[[], subprocess.Popen[bytes]]:
         command = [sys.executable, "-m", "app.cli", role]
@@ -220,7 +223,7 @@ class Up:
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + _READY_S
-        while not _answers(f"{self.url}/readyz"):
+        while not _answers(f"{self.url}/readyz") and not self.stopping.is_set():
             for child in self._children:
                 if child.process is not None and child.process.poll() is not None:
                     raise RuntimeError(f"{child.name} ended at once; see {self._logs / child.name}.log.")
@@ -251,6 +254,9 @@ def signals_to(stopping: threading.Event) -> Iterator[None]:
 
 def ensure_first_key(database: Database, path: Path) -> str:
     """The operator key of the project `default`, kept in `path` (0600); made when there is none that is valid."""
+    from app.projects.service import create_key, ensure_project
+    from app.security import KeyScope, find_caller, hash_secret
+
     known = path.read_text().strip() if path.exists() else ""
     if known and find_caller(database, hash_secret(known)) is not None:
         return known
