@@ -73,6 +73,10 @@ class Dispatcher:
                 log.warning("database away: %s", _brief(error))
                 self._stop.wait(delay_s)
                 delay_s = min(2 * delay_s, 5 * self._tick_s)
+        self.close()
+
+    def close(self) -> None:
+        """Give its connections back."""
         self._broker.drop()
         self._database.dispose()
 
