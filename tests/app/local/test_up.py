@@ -109,7 +109,7 @@ def test_jobs_succeed_and_nothing_is_left_when_root_and_an_ordinary_user_run_it_
             assert not (stack.data / "up.json").exists()
             assert stack.data.stat().st_mode & 0o777 == 0o700
             assert (stack.data / "key").stat().st_mode & 0o777 == 0o600
-    assert first.seconds <= 20
+    assert first.seconds <= 30  # 5 on a quiet machine; other tests run beside this one
 
 
 @pytest.mark.timeout(240)
