@@ -1,0 +1,43 @@
+"""One whole service for all fault tests of a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.harness import House, make_table, running_house
+
+
+@pytest.fixture(scope="session")
+def is_full() -> bool:
+    """Whether the tests run at full size."""
+    return os.environ.get("WARMSTART_CHAOS") == "full"
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[House]:
+    """Every part of the service as a process of its own."""
+    with running_house() as house:
+        yield house
+
+
+@pytest.fixture
+def house(running: House) -> House:
+    """The service, whole and idle, its witnesses silent."""
+    for part in running.parts.values():
+        part.is_wanted = True
+    running.settle()
+    running.client.acknowledged.clear()
+    running.client.faults.clear()
+    running.client.refusals = 0
+    with running.sql() as connection:
+        connection.execute("TRUNCATE chaos_violations")
+    return running
+
+
+@pytest.fixture(scope="session")
+def dataset_id(running: House) -> str:
+    """A small table."""
+    return running.client.upload(make_table())
