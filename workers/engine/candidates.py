@@ -17,6 +17,7 @@ from .types import Trial, TrialStatus
 Array = NDArray[Any]
 
 _MOST = 40  # candidates whose predictions are held
+_MOST_FOLDS = 0.6  # of all, without which a stopped trial is no candidate
 _MOST_ROWS = 20_000  # of their predictions: more cost time and memory, and choose no better
 
 
@@ -56,14 +57,16 @@ class Store:
     def scored(self) -> list[Trial]:
         """Trials that can be ranked with each other, best first: full ones if there is any, else all with a score."""
         scored = [trial for trial in self.trials.values() if trial.loss is not None and np.isfinite(trial.loss)]
-        full = [t for t in scored if t.proposal.fidelity.is_full and t.status is TrialStatus.SUCCEEDED]
+        full = [trial for trial in scored if _is_whole(trial)]
         return sorted(full or scored, key=lambda trial: (trial.loss, trial.number))
 
     def candidates(self) -> Candidates | None:
         """The best trials over the rows that all of them predicted; None while there is no score."""
         scored = self.scored()
-        if scored and not scored[0].proposal.fidelity.is_full:
+        if scored and not _is_whole(scored[0]):
             scored = scored[:1]  # partial ones need not share a row
+        elif scored:
+            scored = [*self._nearly_whole(scored[0]), *scored]
         kept: list[Trial] = []
         oofs: list[Array] = []
         for trial in scored[:_MOST]:
@@ -85,6 +88,17 @@ class Store:
             [(oof[rows] if is_class else oof[rows, 0]).astype(np.float64) for oof in oofs],
         )
 
+    def _nearly_whole(self, best: Trial) -> list[Trial]:
+        """Trials that time stopped after most folds, and that were better on these than the best whole one."""
+        return [
+            trial
+            for trial in self.trials.values()
+            if trial.status is TrialStatus.STOPPED
+            and trial.proposal.fidelity.is_full
+            and len(trial.fold_losses) >= _MOST_FOLDS * len(best.fold_losses)
+            and np.mean(trial.fold_losses) < np.mean(best.fold_losses[: len(trial.fold_losses)])
+        ]
+
     def fold_folders(self, number: int) -> list[Path]:
         """The fold models of a trial; empty if they are gone."""
         folder = self.folder(number)
@@ -96,3 +110,7 @@ class Store:
             files = (self.scratch / f"trial_{number}").glob("fold_*/*")
             self._bytes[number] = sum(file.stat().st_size for file in files)
         return self._bytes[number]
+
+
+def _is_whole(trial: Trial) -> bool:
+    return trial.proposal.fidelity.is_full and trial.status is TrialStatus.SUCCEEDED

@@ -18,7 +18,7 @@ from .ensemble import select
 from .errors import NoModelError
 from .evaluation.honest import bbc_score, holdout_score
 from .evaluation.pool import TrialPool
-from .types import Score, Trial
+from .types import Score, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from .fit import Clock
@@ -258,7 +258,8 @@ def _assemble_s(size: float) -> float:
 
 
 def _single(candidates: Candidates) -> _Chosen:
-    best = candidates.trials[0]
+    """The best of the whole ones; of the rest if there is none."""
+    best = next((t for t in candidates.trials if t.status is TrialStatus.SUCCEEDED), candidates.trials[0])
     assert best.loss is not None
     return _Chosen({best.number: 1.0}, best.loss)
 

@@ -29,7 +29,7 @@ from .types import Budget, Proposal, Score, Source, Task, Trial, TrialStatus
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
 
-_TRIAL_SHARE = 0.35  # of the budget that one trial may take when the spec does not say
+_TRIAL_SHARE = 0.5  # of the budget that one trial may take when the spec does not say
 _LEAST_TRIAL_S = 0.3  # with less left no trial is started
 _DUMMY = Proposal(configuration={"learner": "dummy"}, source=Source.DEFAULT)
 
