@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.engine.catalog import METRICS
-from workers.engine.evaluation.metrics import all_metrics, greater_is_better, loss, score
+from workers.engine.evaluation.metrics import all_metrics, greater_is_better, loss, score, undefined
 from workers.engine.types import TaskKind
 
 
@@ -96,3 +96,24 @@ def test_ranking_metrics_say_nothing_where_one_class_is_seen() -> None:
     y, prediction = np.ones(5, dtype=int), np.tile([0.3, 0.7], (5, 1))
     assert score("roc_auc", y, prediction) == 0.5
     assert np.isfinite(score("average_precision", y, prediction))
+
+
+def test_metrics_that_mean_nothing_for_the_targets_are_left_out() -> None:
+    y = np.array([-2.0, 0.0, 3.0])
+    assert set(all_metrics(TaskKind.REGRESSION, y, y + 1)) == {"rmse", "mae", "r2"}
+    assert "mae" in str(undefined("mape", y))
+    assert undefined("mape", np.array([1.0, -1.0])) is None
+
+
+def test_weights_that_are_all_zero_count_as_none() -> None:
+    y, prediction = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+    for name in ("roc_auc", "log_loss", "accuracy"):
+        assert score(name, y, prediction, np.zeros(3)) == score(name, y, prediction)
+
+
+def test_a_class_that_no_row_has_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 60)
+    prediction = rng.dirichlet(np.ones(3), 60)
+    aucs = [oracle.roc_auc_score(y == c, prediction[:, c]) for c in (0, 1)]
+    assert score("roc_auc", y, prediction) == pytest.approx(np.mean(aucs))

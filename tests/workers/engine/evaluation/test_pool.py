@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from workers.engine.catalog import LEARNERS
-from workers.engine.evaluation.pool import Finished, TrialPool, warm_up
+from workers.engine.evaluation.pool import Finished, TrialPool, _template_pid, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.space import Space
@@ -72,6 +72,7 @@ def run(pool: TrialPool, proposal: Proposal, *, seconds: float | None = 20, memo
         ("EXIT_AT_ONCE", TrialStatus.CRASHED, "exit code 0"),
         ("BREAK_PIPES", TrialStatus.FAILED, "closed everything"),
         ("RAISE", TrialStatus.FAILED, "can't be fitted"),
+        ("FORGE_A_REPORT", TrialStatus.CRASHED, "no result"),
     ],
 )
 def test_a_hostile_learner_costs_one_trial(
@@ -116,12 +117,51 @@ def test_fidelity_does_less(pool: TrialPool) -> None:
     assert len(ended.trial.fold_losses) == 2
 
 
-def test_when_time_runs_out_the_folds_done_are_the_result(pool: TrialPool) -> None:
-    slow = Space(["network"], TaskKind.BINARY).defaults()[0]
-    ended = run(pool, Proposal(configuration=slow), seconds=1.5)
-    assert ended.trial.status is TrialStatus.STOPPED
-    assert ended.trial.timed
-    assert 0 < len(ended.trial.fold_losses) < 10
+def test_when_time_runs_out_the_folds_done_are_the_result(pool: TrialPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, "hostile", "/hostile:STALL")
+    ended = run(pool, Proposal(configuration={"learner": "hostile"}), seconds=3)
+    assert (ended.trial.status, ended.trial.timed) == (TrialStatus.STOPPED, True)
+    assert ended.trial.reason == "time for 2 of 10 folds"
+    assert len(ended.trial.fold_losses) == 2
+    assert len(list(ended.folder.glob("fold_*"))) == 2
+    assert (ended.folder / "oof.npy").exists()
+
+
+def test_what_a_trial_leaves_behind_ends_with_it(pool: TrialPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, "hostile", "/hostile:LEAVE_DAEMONS")
+    ended = run(pool, Proposal(configuration={"learner": "hostile"}, fidelity=Fidelity(folds=2)))
+    assert ended.trial.status is TrialStatus.SUCCEEDED
+    assert not processes_that_mention(str(pool.scratch))
+
+
+def test_trials_go_on_when_their_template_was_killed(pool: TrialPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, "hostile", "/hostile:LOOP_FOR_EVER")
+    pool.submit(0, Proposal(configuration={"learner": "hostile"}), seconds=60, memory_mb=2000)
+    os.kill(_template_pid(), signal.SIGKILL)
+    (ended,) = pool.wait(20)
+    assert ended.trial.status is TrialStatus.CRASHED
+    assert run(pool, DUMMY, seconds=60).trial.status is TrialStatus.SUCCEEDED
+
+
+def test_kill_all_leaves_nothing_running(pool: TrialPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, "hostile", "/hostile:LEAVE_DAEMONS_AND_LOOP")
+    for number in range(2):
+        pool.submit(number, Proposal(configuration={"learner": "hostile"}), seconds=60, memory_mb=2000)
+    assert wait_for_processes(str(pool.scratch), at_least=6)
+    pool.kill_all()
+    assert not pool.running
+    assert not processes_that_mention(str(pool.scratch))
+
+
+def wait_for_processes(folder: str, at_least: int = 0, seconds: float = 15) -> bool:
+    """Whether there come to be so many; with 0, whether all end."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        count = len(processes_that_mention(folder))
+        if count >= at_least if at_least else not count:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_trials_in_a_row_start_without_a_deadlock(pool: TrialPool) -> None:
@@ -138,7 +178,7 @@ def test_trials_in_a_row_start_without_a_deadlock(pool: TrialPool) -> None:
 
 
 def test_nothing_outlives_a_killed_parent(prepared: PreparedTask, tmp_path: Path) -> None:
-    """kill -9 of the process that owns the pool ends template and trials too."""
+    """kill -9 of the process that owns the pool ends template and trials too, and what has fled from their sessions."""
     code = f"""
 import time
 from pathlib import Path
@@ -147,7 +187,7 @@ from workers.engine.evaluation.pool import TrialPool
 from workers.engine.evaluation.prepare import open_prepared
 from workers.engine.types import Proposal
 if __name__ == "__main__":
-    LEARNERS["hostile"] = "/hostile:LOOP_FOR_EVER"
+    LEARNERS["hostile"] = "/hostile:LEAVE_DAEMONS_AND_LOOP"
     pool = TrialPool(open_prepared(Path({str(prepared.folder)!r})), Path({str(tmp_path / "orphans")!r}), workers=2)
     for number in range(2):
         pool.submit(number, Proposal(configuration={{"learner": "hostile"}}), seconds=None, memory_mb=2000)
@@ -159,14 +199,8 @@ if __name__ == "__main__":
     owner = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, start_new_session=True)
     assert owner.stdout is not None
     assert owner.stdout.readline() == b"running\n"
-    until = time.monotonic() + 10
-    while len(processes_that_mention(str(tmp_path / "orphans"))) < 2 and time.monotonic() < until:
-        time.sleep(0.05)
-    assert len(processes_that_mention(str(tmp_path / "orphans"))) == 2
+    assert wait_for_processes(str(tmp_path / "orphans"), at_least=6)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
-    until = time.monotonic() + 5
-    while processes_that_mention(str(tmp_path / "orphans")) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not processes_that_mention(str(tmp_path / "orphans"))
+    assert wait_for_processes(str(tmp_path / "orphans"), seconds=5)
