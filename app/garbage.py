@@ -57,7 +57,7 @@ def _models(database: Database, names: list[str]) -> dict[str, str | None]:
     ids = [UUID(name) for name in names]
     statement = select(Job.id, Model.blob_key).outerjoin(Model, Model.job_id == Job.id).where(Job.id.in_(ids))
     with database.transaction() as session:
-        return {str(job_id): key for job_id, key in session.execute(statement).tuples()}
+        return {str(job_id): key for job_id, key in session.execute(statement)}
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:

@@ -27,7 +27,7 @@ def clear_scratch(session: Session, settings: Settings) -> int:
     found = [(path, match) for path in settings.scratch.glob("job-*") if (match := _NAME.fullmatch(path.name))]
     ids = {UUID(match[1]) for _, match in found}
     running = select(Job.id, Job.epoch).where(Job.id.in_(ids), Job.state.in_(LEASED))
-    live = {f"job-{job_id}-{epoch}" for job_id, epoch in session.execute(running).tuples()}
+    live = {f"job-{job_id}-{epoch}" for job_id, epoch in session.execute(running)}
     stale = [path for path, _ in found if path.name not in live]
     for path in stale:
         shutil.rmtree(path, ignore_errors=True)
