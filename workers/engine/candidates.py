@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .evaluation.prepare import PreparedTask
 from .journal import Journal
-from .types import Trial, TrialStatus
+from .types import Scheme, Trial, TrialStatus
 
 Array = NDArray[Any]
 
@@ -100,9 +100,12 @@ class Store:
         ]
 
     def fold_folders(self, number: int) -> list[Path]:
-        """The fold models of a trial; empty if they are gone."""
-        folder = self.folder(number)
-        return [] if folder is None else sorted(folder.glob("fold_*"), key=lambda path: int(path.name[5:]))
+        """The fold models of a trial to be averaged; empty if they are gone."""
+        if (folder := self.folder(number)) is None:
+            return []
+        folders = sorted(folder.glob("fold_*"), key=lambda path: int(path.name[5:]))
+        is_time = self.prepared.splits.scheme is Scheme.TIME  # the last has seen all that the others have, and more
+        return folders[-1:] if is_time else folders
 
     def fold_bytes(self, number: int) -> int:
         """Bytes of a trial's fold models, as far as they lie here."""

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from .bundle.runtime.members import load_member
 from .bundle.save import BundleMember, assemble
 from .candidates import Candidates, Store
+from .catalog import get_learner
 from .ensemble import select
 from .errors import NoModelError
 from .evaluation.honest import bbc_score, holdout_score
 from .evaluation.pool import TrialPool
-from .types import Score, Trial, TrialStatus
+from .types import Scheme, Score, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from .fit import Clock
@@ -30,6 +31,7 @@ _ASSEMBLE_S, _ASSEMBLE_BYTES_PER_S = 0.3, 15e6  # of models, compressed, written
 _REFIT_SHARE = 0.25  # of the budget that refits may take
 _MORE_ROUNDS = 1.05  # a refit sees more rows than the folds that chose its rounds
 _REFIT_MARGIN = 1.3  # a refit may take so much longer than predicted
+_FOLDS_WORTH_KEEPING = 3
 _EARLY_BYTES = 20e6  # of fold models in a bundle that is not the last
 _CHUNK = 1000  # rows of the holdout predicted between two looks at the clock
 
@@ -68,7 +70,7 @@ class Finaliser:
             return 0.0
         best = self.store.scored()[: 5 if self.ensemble else 1]
         holdout = 0.0 if self.prepared.splits.holdout is None else _HOLDOUT_S
-        size = sum(self._refit_bytes(trial.number) for trial in best)
+        size = sum(self._final_bytes(trial.number) for trial in best)
         fixed = _SELECT_S + holdout + 0.3 + _assemble_s(size)
         refits = sum(self._refit_s(trial) for trial in best) / self.pool.workers
         return min(0.2 * budget, fixed) + min(_REFIT_SHARE * budget, refits)
@@ -153,11 +155,12 @@ class Finaliser:
         )
 
     def _plan_refits(self, weights: Mapping[int, float]) -> list[int]:
-        """Numbers of the members that can be refitted in time, heaviest first."""
+        """Numbers of the members to refit, heaviest first: those that gain by it, as far as there is time."""
         left = self._spare(weights, None)
         planned: list[int] = []
         used = 0.0
-        for number in sorted(weights, key=lambda number: (-weights[number], number)):
+        gaining = [number for number in weights if not self._keeps_folds(self.store.trials[number])]
+        for number in sorted(gaining, key=lambda number: (-weights[number], number)):
             expected = self._refit_s(self.store.trials[number])
             if left is None or _REFIT_MARGIN * max(expected, (used + expected) / self.pool.workers) <= left:
                 planned.append(number)
@@ -228,27 +231,39 @@ class Finaliser:
         )
         return Finished(path, manifest, kept, chosen.loss, score)
 
+    def _keeps_folds(self, trial: Trial) -> bool:
+        """Whether the average of its fold models is the final model; see docs/decisions/0003-final-model.md."""
+        splits = self.prepared.splits
+        is_spread = splits.scheme not in (Scheme.HOLDOUT, Scheme.TIME) and splits.holdout is None
+        is_many = len(trial.fold_losses) >= _FOLDS_WORTH_KEEPING
+        return is_spread and is_many and get_learner(trial.proposal.configuration["learner"]).keeps_folds
+
     def _bagged(self, number: int) -> list[Path]:
-        """A member's fold models; only the first if there is no time to pack them all."""
+        """A member's fold models; only one if there is no time to pack them all."""
         folders, left = self.store.fold_folders(number), self.clock.left()
         is_late = left is not None and _assemble_s(self.store.fold_bytes(number)) > left
         return folders[:1] if is_late else folders
 
     def _refit_s(self, trial: Trial) -> float:
-        """Predicted seconds: a fold's, scaled to all rows."""
+        """Predicted seconds: a fold's, scaled to all rows; none for a member that keeps its fold models."""
+        if self._keeps_folds(trial):
+            return 0.0
         folds = max(1, len(trial.fold_losses))
         fold = self.prepared.splits.folds[0][0]
         return trial.seconds / folds * len(self.prepared.y) / max(1, len(fold))
 
-    def _refit_bytes(self, number: int) -> float:
-        return self.store.fold_bytes(number) / max(1, len(self.store.trials[number].fold_losses))
+    def _final_bytes(self, number: int) -> float:
+        """Predicted bytes of a member in the final bundle."""
+        trial = self.store.trials[number]
+        share = 1 if self._keeps_folds(trial) else max(1, len(trial.fold_losses))
+        return self.store.fold_bytes(number) / share
 
     def _spare(self, weights: Mapping[int, float], wanted: float | None) -> float | None:
         """Seconds before assembling must begin, at most `wanted`; None without a time limit."""
         left = self.clock.left()
         if left is None:
             return None
-        left -= _assemble_s(sum(self._refit_bytes(number) for number in weights))
+        left -= _assemble_s(sum(self._final_bytes(number) for number in weights))
         return max(0.0, left if wanted is None else min(wanted, left))
 
 

@@ -21,7 +21,7 @@ from workers.engine.errors import NoModelError
 from workers.engine.evaluation.pool import warm_up
 from workers.engine.fit import FitResult, Plan, fit
 from workers.engine.journal import FolderJournal
-from workers.engine.types import Budget, TaskKind, TrialStatus
+from workers.engine.types import Budget, Scheme, TaskKind, TrialStatus
 
 QUICK = Plan(algorithms=("dummy", "linear", "naive_bayes", "nearest_neighbours", "svm"), cores=2)
 
@@ -149,6 +149,16 @@ def test_the_first_model_is_there_at_once_and_the_last_is_final(
     assert finals == (False,) * (len(finals) - 1) + (True,)
     assert len(finals) >= 3
     assert all(member["folds"] > 1 for member in manifests[0]["members"])
+
+
+@pytest.mark.parametrize(("validation", "folds"), [({}, 10), ({"holdout": 0.2}, 1), ({"scheme": Scheme.HOLDOUT}, 1)])
+def test_networks_are_averaged_over_folds_unless_rows_would_be_lost(
+    validation: dict[str, Any], folds: int, make_problem: Callable[..., Any], tmp_path: Path
+) -> None:
+    problem = make_problem(TaskKind.REGRESSION, 100, **validation)
+    journal = _Watched(tmp_path, Budget(seconds=None, trials=1))
+    fit(problem.table, problem.y, problem.task, Plan(algorithms=("network",)), journal, tmp_path / "scratch")
+    assert [member["folds"] for member in journal.published[-1][2]["members"]] == [folds]
 
 
 def test_a_budget_that_grows_while_it_runs_is_used(make_problem: Callable[..., Any], tmp_path: Path) -> None:

@@ -70,3 +70,5 @@ class Learner:
     declines: Callable[[Size], str | None] = field(default=lambda size: None)
     handles_missing: bool = False
     stops_early: bool = False
+    #: the average of its fold models is better than one fitted on all rows, so that it is not refitted
+    keeps_folds: bool = False

@@ -171,4 +171,5 @@ LEARNER = Learner(
     cost=_cost,
     declines=_declines,
     stops_early=True,
+    keeps_folds=True,
 )
