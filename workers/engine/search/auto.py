@@ -13,33 +13,34 @@ from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext
 from .halving import AsynchronousHalving
 
-#: Opening order: one that is done at once, then the families that win tables, each once before any twice.
+#: Opening order: one that is done at once, then the families that win tables, and cheap ones of other kinds, which
+#: give an ensemble what it lacks; second configurations later.
 _OPENING = (
     ("linear", 0),
     ("lightgbm", 0),
     ("catboost", 0),
-    ("extra_trees", 0),
-    ("network", 0),
-    ("lightgbm", 1),
-    ("random_forest", 0),
-    ("catboost", 1),
     ("svm", 0),
-    ("lightgbm", 2),
-    ("catboost", 2),
-    ("linear", 1),
-    ("network", 1),
-    ("extra_trees", 1),
-    ("lightgbm", 3),
-    ("elastic_net", 0),
-    ("catboost", 3),
-    ("nearest_neighbours", 0),
+    ("network", 0),
     ("discriminant", 0),
-    ("random_forest", 1),
-    ("svm", 1),
+    ("elastic_net", 0),
+    ("catboost", 1),
+    ("extra_trees", 0),
+    ("lightgbm", 3),
+    ("linear", 1),
     ("naive_bayes", 0),
+    ("nearest_neighbours", 0),
+    ("lightgbm", 2),
+    ("random_forest", 0),
+    ("lightgbm", 1),
+    ("network", 1),
+    ("svm", 1),
+    ("catboost", 2),
     ("discriminant", 1),
     ("elastic_net", 1),
+    ("extra_trees", 1),
     ("nearest_neighbours", 1),
+    ("random_forest", 1),
+    ("catboost", 3),
 )
 _SHARE = 0.3  # of the budget that one trial may be predicted to take
 _SEARCH_SHARE = 0.8  # of the budget that is for trials
