@@ -48,6 +48,7 @@ def measure(rows: int, columns: int, kind: TaskKind, n_classes: int, names: list
     for name in texts:
         table[name] = frame[name].str[6:].astype(float).fillna(-1).astype(np.int32).to_numpy()
     signal = np.nan_to_num(table["x0"]) + np.nan_to_num(table["x1"]) * np.nan_to_num(table["x2"])
+    signal += np.random.default_rng(0).normal(size=rows)  # without noise nothing would stop early
     edges = np.quantile(signal, np.arange(1, n_classes) / max(1, n_classes))
     y = np.searchsorted(edges, signal) if n_classes else signal
     space = Space(names, kind, Size(rows=rows, columns=columns, classes=n_classes))

@@ -39,6 +39,8 @@ LEARNER = Learner(
     ),
     defaults=({"form": "linear", "shrinkage": 0.05}, {"form": "quadratic", "shrinkage": 0.2}),
     build=_build,
-    cost=lambda params, size: 0.01 + size.columns**2 * (4e-9 * size.rows + 2e-8 * size.columns * size.classes),
+    cost=lambda params, size: (
+        0.004 + size.columns * (1.5e-8 + 2e-10 * size.columns) * size.rows + 2e-9 * size.columns**3 * size.classes
+    ),
     declines=_declines,
 )

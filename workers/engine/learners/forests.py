@@ -61,7 +61,7 @@ def _cost_with(per_cell: float) -> Any:
         depth = max(1.0, (size.rows / params["min_samples_leaf"])) ** 0.12
         classes = 1 + 0.05 * size.classes
         cells = size.rows * (2 + _features(params, size))
-        return float(0.05 + per_cell * params["n_estimators"] * cells * depth * classes)
+        return float(params["n_estimators"] * (1e-3 + per_cell * cells * depth * classes))
 
     return cost
 
@@ -71,8 +71,8 @@ RANDOM_FOREST = Learner(
     kinds=frozenset(TaskKind),
     space=_SPACE,
     defaults=(
-        {"n_estimators": 250, "max_features": "sqrt", "min_samples_leaf": 2, "criterion": "entropy"},
         {"n_estimators": 200, "max_features": 0.5, "min_samples_leaf": 5, "prep_category": "target"},
+        {"n_estimators": 250, "max_features": "sqrt", "min_samples_leaf": 2, "criterion": "entropy"},
     ),
     build=_build_with("RandomForest", True),
     cost=_cost_with(1.1e-7),
@@ -83,8 +83,14 @@ EXTRA_TREES = Learner(
     kinds=frozenset(TaskKind),
     space=_SPACE,
     defaults=(
-        {"n_estimators": 250, "max_features": 0.75, "min_samples_leaf": 3, "criterion": "entropy"},
-        {"n_estimators": 250, "max_features": "sqrt", "min_samples_leaf": 1, "prep_category": "target"},
+        {
+            "n_estimators": 250,
+            "max_features": 0.75,
+            "min_samples_leaf": 3,
+            "criterion": "entropy",
+            "prep_category": "target",
+        },
+        {"n_estimators": 250, "max_features": 0.75, "min_samples_leaf": 5, "prep_category": "onehot"},
     ),
     build=_build_with("ExtraTrees", False),
     cost=_cost_with(2.5e-8),

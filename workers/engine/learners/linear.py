@@ -54,13 +54,15 @@ class _Unwarned(Wrapped):
 
 
 def _cost(params: Mapping[str, Any], size: Size) -> float:
-    per_row = 3e-8 * min(size.columns, 300) * size.columns if not size.classes else 6e-7 * size.columns * size.classes
-    return 0.01 + size.rows * per_row
+    cells = size.rows * size.columns
+    if not size.classes:
+        return 0.003 + cells * (4e-9 + 6e-11 * size.columns)
+    return 0.004 + cells * (2e-8 if size.classes == 2 else 4e-8 * size.classes)
 
 
 def _elastic_net_cost(params: Mapping[str, Any], size: Size) -> float:
-    outputs = size.classes if size.classes > 2 else 1
-    return 0.01 + 2e-9 * _EPOCHS * size.rows * (size.columns + 10) * outputs
+    cells = size.rows * (size.columns + 10)
+    return 0.004 + cells * (2e-8 if not size.classes else 1.3e-7 if size.classes == 2 else 5e-8 * size.classes)
 
 
 LEARNER = Learner(

@@ -57,6 +57,6 @@ LEARNER = Learner(
     ),
     defaults=({"C": 1.0, "gamma": 0.5}, {"C": 10.0, "gamma": 0.2, "prep_scale": "quantile"}),
     build=_build,
-    cost=lambda params, size: 0.02 + 1.2e-8 * size.rows**2 * (4 + 0.1 * size.columns) * (2 if size.classes else 1),
+    cost=lambda params, size: 0.02 + 1.2e-8 * size.rows**2 * (3.5 + 0.02 * size.columns) * (2 if size.classes else 1),
     declines=_declines,
 )
