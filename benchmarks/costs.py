@@ -38,8 +38,8 @@ def main() -> None:
 def measure(rows: int, columns: int, kind: TaskKind, n_classes: int, names: list[str], most: float) -> None:
     """One table, every default of the named learners."""
     frame = make_table(rows, columns)
-    numbers = [name for name in frame if name != "y" and frame[name].dtype.kind == "f"]
-    texts = [name for name in frame if name != "y" and name not in numbers]
+    numbers = [str(name) for name in frame if name != "y" and frame[name].dtype.kind == "f"]
+    texts = [str(name) for name in frame if name != "y" and name not in numbers]
     schema = Schema(
         tuple(Field(name, "number") for name in numbers)
         + tuple(Field(name, "category", tuple(f"level {code}" for code in range(12))) for name in texts)
