@@ -10,9 +10,11 @@ import logging
 import os
 import queue
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +38,9 @@ class Runner:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.token = uuid4().hex
-        environment = os.environ | SINGLE_THREAD | {processes.TOKEN: self.token, "PYTHONUNBUFFERED": "1"}
+        self._temporary = tempfile.mkdtemp(prefix="ws-runner-")  # what killed processes leave in it goes with it
+        own = {processes.TOKEN: self.token, "PYTHONUNBUFFERED": "1", "TMPDIR": self._temporary}
+        environment = os.environ | SINGLE_THREAD | own
         self._process = subprocess.Popen(
             [*command, str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -113,6 +117,7 @@ class Runner:
             if stream is not None:
                 stream.close()
         os.close(self._ended)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 class Nursery:

@@ -61,6 +61,12 @@ class Postgres:
         return f"postgresql://{_NAME}:{self._password}@/{_NAME}?host={self._sockets}"
 
     @property
+    def folder(self) -> Path:
+        """Where its socket is."""
+        assert self._sockets is not None
+        return self._sockets
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The postmaster."""
         assert self._process is not None

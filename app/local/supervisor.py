@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,12 +139,21 @@ class Up:
         except BlockingIOError as error:
             message = f"Another `warmstart up` uses {self._data}. Stop it, or set WARMSTART_DATA_DIR."
             raise AlreadyRunning(message) from error
-        (self._data / "up.json").unlink(missing_ok=True)  # of one that was killed
+        self._remove_leftovers()
         self._sockets = Path(tempfile.mkdtemp(prefix="ws-", dir=short_folder()))
+        (self._sockets / "temporary").mkdir(mode=0o700)
+
+    def _remove_leftovers(self) -> None:
+        """Of an instance that was killed: what it had in temporary folders."""
+        with suppress(OSError, ValueError, KeyError):
+            for folder in json.loads((self._data / "up.json").read_text())["folders"]:
+                shutil.rmtree(folder, ignore_errors=True)
+        (self._data / "up.json").unlink(missing_ok=True)
 
     def _start_servers(self) -> dict[str, str]:
         """PostgreSQL and Valkey, embedded unless given; the environment of the roles."""
         settings = self.settings
+        assert self._sockets is not None
         if settings.broker_url is None:
             self._valkey = Valkey(self._logs / "valkey.log")
             self._valkey.start()
@@ -160,6 +169,7 @@ class Up:
         self.url = f"http://{settings.host}:{port}"
         return {
             **os.environ,
+            "TMPDIR": str(self._sockets / "temporary"),
             "WARMSTART_DATA_DIR": str(self._data),
             "WARMSTART_DATABASE_URL": database,
             "WARMSTART_BROKER_URL": broker,
@@ -232,7 +242,9 @@ class Up:
             time.sleep(0.05)
 
     def _write_state(self) -> None:
-        state = {"url": self.url, "pid": os.getpid(), "pids": self.pids}
+        servers = [server.folder for server in (self._valkey, self._postgres) if server is not None]
+        folders = [str(folder) for folder in (self._sockets, *servers)]
+        state = {"url": self.url, "pid": os.getpid(), "pids": self.pids, "folders": folders}
         temporary = self._data / "up.json.new"
         temporary.write_text(json.dumps(state))
         temporary.replace(self._data / "up.json")

@@ -30,10 +30,15 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def folder(self) -> Path:
+        """Where its socket is."""
+        assert self._folder is not None
+        return self._folder
+
+    @property
     def socket(self) -> Path:
         """Its unix socket, the same over restarts."""
-        assert self._folder is not None
-        return self._folder / "valkey.sock"
+        return self.folder / "valkey.sock"
 
     @property
     def url(self) -> str:

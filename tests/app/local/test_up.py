@@ -125,8 +125,11 @@ def test_it_recovers_when_any_part_or_the_supervisor_is_killed(
         stack.process.kill()
         stack.process.wait()
         assert_gone(str(stack.data))
+        left = [Path(name) for name in stack.read_state()["folders"]]
+        assert all(path.exists() for path in left)
     with _up(account, account.folder / "data") as stack:
         assert stack.client.dataset(dataset_id)["rows"] == 344
+        assert not any(path.exists() for path in left)
 
 
 def _kill_and_wait(stack: Running, role: str) -> None:
