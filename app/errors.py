@@ -110,3 +110,15 @@ class StorageFull(AppError):
     """No room left for an upload."""
 
     status, code, title = 507, "storage_full", "No storage left"
+
+
+class BundleGone(AppError):
+    """Nothing lies under the blob key any more: a newer version has replaced it, or the model was deleted."""
+
+    status, code, title = 410, "bundle_gone", "The bundle was replaced or deleted"
+
+
+class BundleDamaged(AppError):
+    """The stored bundle can't be used."""
+
+    status, code, title = 500, "bundle_damaged", "The stored model is damaged"

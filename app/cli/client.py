@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,6 +26,7 @@ Url = Annotated[str, typer.Option(envvar="WARMSTART_URL", help="Where the servic
 Key = Annotated[str, typer.Option(envvar="WARMSTART_KEY", help="An API key.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
 _URL, _BATCH = "http://127.0.0.1:8765", 1000
+_WIDE = 240  # columns of a listing that no one looks at
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +129,8 @@ def _list(
     with _connected(url, key) as client:
         for _, item in zip(range(most), read(client), strict=False):
             table.add_row(*(escape(str(item[name])) for name in names))
-    console.print(table)
+    # ids are to be copied: another program gets them whole, however wide its terminal is thought to be
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 
 def job(job_id: str, key: Key, url: Url = _URL) -> None:

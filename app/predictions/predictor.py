@@ -25,7 +25,7 @@ from starlette.routing import Route
 from uvicorn.supervisors import Multiprocess
 
 from app.blobs import Blobs
-from app.errors import AppError, InvalidRequest, TooLarge
+from app.errors import AppError, BundleDamaged, BundleGone, InvalidRequest, TooLarge
 from app.logging import configure_logging
 from app.predictions.cache import BundleCache
 from app.settings import Settings, get_settings
@@ -35,18 +35,6 @@ _log = structlog.get_logger(__name__)
 _THREADS = 4
 _PR_SET_PDEATHSIG = 1
 _WARM = ("lightgbm", "catboost", "sklearn.tree", "workers.engine.bundle.runtime.model")
-
-
-class BundleGone(AppError):
-    """Nothing lies under the blob key any more: a newer version has replaced it, or the model was deleted."""
-
-    status, code, title = 410, "bundle_gone", "The bundle was replaced or deleted"
-
-
-class BundleDamaged(AppError):
-    """The stored bundle can't be used."""
-
-    status, code, title = 500, "bundle_damaged", "The stored model is damaged"
 
 
 def run_predictor(settings: Settings) -> None:
