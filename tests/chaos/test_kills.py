@@ -25,7 +25,7 @@ def test_every_job_ends_once_when_parts_are_killed(seed: int, house: House, data
     killer.start()
     ids = []
     for _ in range(JOBS):
-        spec = slow(dataset_id, trials=2) if rng.random() < 0.3 else {}
+        spec = slow(trials=2) if rng.random() < 0.3 else {}
         ids.append(house.client.submit(dataset_id, **spec | {"seed": rng.randrange(1000)}))
         house.pause(rng.uniform(0, 1.8 * KILLS * MEAN_S / JOBS))
     house.wait(lambda: not killer.is_alive(), 600)

@@ -48,4 +48,4 @@ def _learner(name: str, build: Any, *space: Float) -> Learner:
 
 POISON = _learner("poison", lambda params, context: _Poison())
 #: Its configurations differ, so that a job can try as many as it likes.
-SLOW = _learner("slow", _build_slow, Float("nothing", 0.0, 1.0, default=0.5))
+SLOW = _learner("slow", _build_slow, Float(name="nothing", low=0.0, high=1.0, default=0.5))
