@@ -102,7 +102,8 @@ def test_nothing_is_lost_when_postgresql_is_away_for_longer(house: House, datase
     house.parts["postgres"].is_wanted = True
     ids = [job_id, house.client.submit(dataset_id)]
     house.wait_ended(ids, 90)
-    assert house.told(job_id)[: len(done)] == done
+    told = house.told(job_id)
+    assert all(trial in told for trial in done)  # in order of number; the second may have been told first
     assert house.check(ids)["succeeded"] == 2
 
 
