@@ -69,7 +69,8 @@ def test_the_same_seed_gives_the_same_models_also_when_the_job_is_interrupted(
         assert 3 <= len(before) < TRIALS
     house.wait_ended([job_id], 90)
     assert house.attempts(job_id) == (1 if victim is None else 2)
-    assert house.told(job_id)[: len(before)] == before, "a finished trial was repeated"
+    told = house.told(job_id)
+    assert all(trial in told for trial in before), "a finished trial was repeated"
     assert undisturbed[2] is True
     assert _outcome(house, job_id) == undisturbed
     assert house.check([job_id])["succeeded"] == 1
