@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -67,6 +68,9 @@ def run_predictor(settings: Settings) -> None:
 def create_child() -> Starlette:
     """The app in one of several processes; it ends with the one that started it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it ended while we started
+        os._exit(1)
     configure_logging(get_settings())
     return create_predictor()
 
