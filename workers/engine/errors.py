@@ -42,13 +42,3 @@ class BundleError(EngineError, ValueError):
     """A bundle is damaged, of an unknown format, or contains what a bundle may not contain."""
 
     code = "invalid_bundle"
-
-
-class RowsError(EngineError, ValueError):
-    """Rows do not fit a model's schema. `errors` holds one {pointer, detail} a problem."""
-
-    code = "invalid_rows"
-
-    def __init__(self, message: str, errors: list[dict[str, str]]) -> None:
-        super().__init__(message)
-        self.errors = errors

@@ -34,11 +34,6 @@ def loss(name: str, y: Array, prediction: Array, weights: Weights = None) -> flo
     return value if name in ERRORS else 1.0 - value
 
 
-def to_loss(name: str, value: float) -> float:
-    """The loss of a score."""
-    return value if name in ERRORS else 1.0 - value
-
-
 def to_score(name: str, value: float) -> float:
     """The score of a loss."""
     return value if name in ERRORS else 1.0 - value

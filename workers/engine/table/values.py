@@ -80,11 +80,6 @@ def read_values(file: pq.ParquetFile, field: pa.Field, place: int) -> Values:
 _TYPE_NAMES = {pa.int64(): "integer", pa.float64(): "number", pa.bool_(): "boolean", pa.timestamp("us"): "datetime"}
 
 
-def type_name(type_: pa.DataType) -> str:
-    """Our word for a type of the stored Parquet."""
-    return _TYPE_NAMES.get(type_, "text")
-
-
 def _as_numpy(array: pa.ChunkedArray, type_: pa.DataType) -> NDArray[Any]:
     if pa.types.is_timestamp(type_):
         array = pc.cast(array, pa.int64())
