@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
+from app.database import Base, Database
 from app.local.postgres import Postgres
 from app.local.valkey import Valkey
 from app.migrate import upgrade
+from app.settings import Settings
 from benchmarks.stack import Stack, running_stack
 
 
@@ -72,3 +74,13 @@ def stack() -> Iterator[Stack]:
     """The whole service, as `warmstart up` runs it. Mark its tests xdist_group("stack"): one start serves them all."""
     with running_stack() as running:
         yield running
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """A database with every table empty."""
+    opened = Database(settings.database_url.get_secret_value(), pool_size=5)
+    with opened.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} CASCADE"))
+    yield opened
+    opened.dispose()

@@ -15,9 +15,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import text
 
-from app.database import Base, Database
+from app.database import Database
 from app.datasets.tables import Dataset
 from app.jobs.events import append_event
 from app.jobs.tables import Job, TrialRow
@@ -70,16 +69,6 @@ def predictor(settings: Settings) -> Iterator[None]:
 def golden() -> Path:
     """Folder of real bundles, with rows and what the models answer."""
     return Path(__file__).parents[1] / "workers" / "engine" / "bundle" / "golden" / "v1"
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    """A database with every table empty."""
-    opened = Database(settings.database_url.get_secret_value(), pool_size=5)
-    with opened.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} CASCADE"))
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
-from app.database import Base, Database
+from app.database import Database
 from app.datasets.tables import Dataset
 from app.jobs.tables import Job
 from app.projects.tables import Project
@@ -70,16 +69,6 @@ for line in sys.stdin:
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Everything ten times as quick."""
     return Settings(database_url=database_url, data_dir=tmp_path / "data", tempo=0.1, log_level="warning")
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    """A database with every table empty."""
-    opened = Database(settings.database_url.get_secret_value(), pool_size=5)
-    with opened.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} CASCADE"))
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

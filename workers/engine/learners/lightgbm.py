@@ -105,9 +105,7 @@ def _library_params(params: Mapping[str, Any], context: FitContext, n: int) -> d
 def _cost(params: Mapping[str, Any], size: Size) -> float:
     rounds = 60 / params["learning_rate"] ** 0.8 / 3
     trees = max(1, size.classes if size.classes > 2 else 1)
-    per_round = 2e-5 * params["num_leaves"] ** 0.8 + 7e-9 * size.rows * (
-        size.columns * params["feature_fraction"] + 6
-    )
+    per_round = 2e-5 * params["num_leaves"] ** 0.8 + 7e-9 * size.rows * (size.columns * params["feature_fraction"] + 6)
     return float(0.03 + 4e-9 * size.rows * size.columns + rounds * trees * per_round)
 
 
