@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo up test check chaos lock bench-install bench-quality bench-budget bench-service clean
+.PHONY: help install demo up test check chaos lock bench-install bench-quality bench-peers-install bench-peers bench-budget bench-service clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -48,6 +48,13 @@ bench-install: $(STAMP)  ## The packages that hold the benchmark tables
 
 bench-quality: bench-install  ## Against random forest and CatBoost, 24 tasks: half an hour
 	$(BIN)/python -m benchmarks.quality
+
+bench-peers-install: bench-install  ## AutoGluon, H2O and FLAML in a virtual environment of their own (H2O needs Java)
+	test -x .venv-peers/bin/python || "$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+
+bench-peers:  ## Against AutoGluon, H2O, FLAML and CatBoost, 24 tasks of 60 s each: three hours
+	$(BIN)/python -m benchmarks.peers
 
 bench-budget: $(STAMP)  ## Do jobs end in time: five minutes
 	$(BIN)/python -m benchmarks.budget

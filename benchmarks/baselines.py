@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 METRICS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
+
+
+_TEXT_CELLS = 10_000  # rows x classes up to which CatBoost is given text as text
 
 
 def loss(kind: str, truth: np.ndarray, prediction: np.ndarray, classes: list[str]) -> float:
@@ -40,13 +44,19 @@ def random_forest(kind: str, train: pd.DataFrame, target: str, test: pd.DataFram
     return _predict(model, kind, features)
 
 
-def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) -> np.ndarray:
-    """Defaults; text columns are categories, or CatBoost's text features where most cells are sentences."""
+def fit_catboost(kind: str, train: pd.DataFrame, target: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    """Defaults; text columns are categories, or CatBoost's text features where most cells are sentences.
+
+    With many rows and classes its text features take too long (17 minutes on 13,139 rows of 8 classes did not do):
+    there sentences are categories too.
+    """
     from catboost import CatBoostClassifier, CatBoostRegressor
 
     features = train.drop(columns=target)
     strings = [c for c in features if not pd.api.types.is_numeric_dtype(features[c])]
-    texts = [c for c in strings if features[c].dropna().str.split().map(len).median() >= 5]
+    classes = 1 if kind == "regression" else train[target].nunique()
+    has_time = len(train) * classes <= _TEXT_CELLS
+    texts = [c for c in strings if has_time and features[c].dropna().str.split().map(len).median() >= 5]
     categories = [c for c in strings if c not in texts]
     fill = dict.fromkeys(categories, "missing") | dict.fromkeys(texts, "")
     maker = CatBoostRegressor if kind == "regression" else CatBoostClassifier
@@ -59,8 +69,12 @@ def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) ->
         text_features=texts,
     )
     model.fit(features.fillna(fill), train[target])
-    rows = test.drop(columns=target).fillna(fill)
-    return _predict(model, kind, rows)
+    return lambda rows: _predict(model, kind, rows.fillna(fill))
+
+
+def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) -> np.ndarray:
+    """`fit_catboost`, and its predictions of the test rows."""
+    return fit_catboost(kind, train, target)(test.drop(columns=target))
 
 
 def _predict(model: Any, kind: str, rows: pd.DataFrame) -> np.ndarray:

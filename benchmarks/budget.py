@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from app.client import Client
-from benchmarks.stack import Stack, running_stack
+from benchmarks.memory import PeakMemory
+from benchmarks.stack import Stack, instant, running_stack
 from benchmarks.tables import make_table
 
 TABLES = {"500 x 10": (500, 10), "20,000 x 20": (20_000, 20), "50,000 x 100": (50_000, 100)}
@@ -85,11 +82,6 @@ def first_models(client: Client, repeats: int = 5) -> list[float]:
     return seconds
 
 
-def instant(text: str) -> datetime:
-    """An RFC 3339 time."""
-    return datetime.fromisoformat(text)
-
-
 def line(result: dict[str, Any]) -> str:
     """One job as a line of the table."""
     return (
@@ -97,38 +89,6 @@ def line(result: dict[str, Any]) -> str:
         f" (limit {result['limit']:.2f}), {result['trials']} trials, score {result['score']:.4f},"
         f" peak {result['peak_mb']:.0f} MB"
     )
-
-
-class PeakMemory:
-    """Peak of the summed proportional set size of the whole stack (the supervisor and its descendants), in MB."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak_mb = 0.0
-        self._root = psutil.Process(pid)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._stop.wait(0.25):
-            stack = [self._root, *self._root.children(recursive=True)]
-            total = sum(_pss_kb(process.pid) for process in stack)
-            self.peak_mb = max(self.peak_mb, total / 1024)
-
-
-def _pss_kb(pid: int) -> int:
-    try:
-        with Path(f"/proc/{pid}/smaps_rollup").open() as file:
-            return next((int(text.split()[1]) for text in file if text.startswith("Pss:")), 0)
-    except OSError:  # it has just ended
-        return 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import train_test_split
 
 TASKS = Path(__file__).with_name("tasks.csv")
 MIN_CLASS_ROWS = 8
@@ -69,6 +70,23 @@ def load(task: CorpusTask) -> pd.DataFrame:
     frame = frame.assign(**{target: frame[target].map(_label)})
     counts = frame[target].value_counts()
     return frame[frame[target].isin(counts.index[counts >= MIN_CLASS_ROWS])].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One 75/25 split of a task; `classes` in sorted order, empty in regression."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    classes: list[str]
+
+
+def split(task: CorpusTask, seed: int) -> Split:
+    """Stratified in classification."""
+    frame = load(task)
+    labels = None if task.kind == "regression" else frame[task.target]
+    train, test = train_test_split(frame, test_size=0.25, random_state=seed, stratify=labels)
+    return Split(train, test, [] if labels is None else sorted(labels.unique()))
 
 
 def _read(package: str, item: str) -> pd.DataFrame:

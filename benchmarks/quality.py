@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from app.client import Client
 from benchmarks import baselines
-from benchmarks.corpus import CorpusTask, load, read_tasks
-from benchmarks.stack import running_stack
+from benchmarks.corpus import CorpusTask, read_tasks, split
+from benchmarks.stack import instant, running_stack
 from benchmarks.tables import as_rows
 
 RIVALS = {"random_forest": baselines.random_forest, "catboost": baselines.catboost}
@@ -52,17 +51,13 @@ def main() -> None:
 
 def run(client: Client, task: CorpusTask, seconds: float, seed: int) -> dict[str, Any]:
     """All systems on one task, one after the other: {system: {"loss", "seconds"}}."""
-    frame = load(task)
-    labels = None if task.kind == "regression" else frame[task.target]
-    train, test = train_test_split(frame, test_size=0.25, random_state=seed, stratify=labels)
+    parts = split(task, seed)
+    train, test, classes = parts.train, parts.test, parts.classes
     truth = test[task.target].to_numpy()
-    classes = sorted(frame[task.target].unique()) if labels is not None else []
     result: dict[str, Any] = {"kind": task.kind, "rows": len(train)}
-    started = time.monotonic()
     prediction, details = warmstart(client, task, train, test, seconds, seed, classes)
     result["warmstart"] = {
         "loss": baselines.loss(task.kind, truth, prediction, classes),
-        "seconds": time.monotonic() - started,
         **details,
     }
     for name, rival in RIVALS.items():
@@ -101,7 +96,12 @@ def warmstart(
         raise RuntimeError(f"{task.name}: {job['state']}: {job.get('error')}")
     rows = as_rows(test.drop(columns=task.target))
     answers = [client.predict(job["model_id"], rows[i : i + 1000]) for i in range(0, len(rows), 1000)]
-    details = {"score": client.model(job["model_id"])["score"], "trials": job["progress"].get("trials")}
+    details = {
+        "seconds": (instant(job["finished_at"]) - instant(job["created_at"])).total_seconds(),
+        "model": job["model_id"],
+        "score": client.model(job["model_id"])["score"],
+        "trials": job["progress"].get("trials"),
+    }
     if task.kind == "regression":
         return np.array([value for answer in answers for value in answer["predictions"]], float), details
     table = [[row[label] for label in classes] for answer in answers for row in answer["probabilities"]]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,11 @@ def running_stack() -> Iterator[Stack]:
                 process.wait(_STOP_S)
             finally:
                 process.kill()  # its children end with it
+
+
+def instant(text: str) -> datetime:
+    """An RFC 3339 time."""
+    return datetime.fromisoformat(text)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], state: Path, log: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.blobs import Blobs
 from app.database import Database
 from app.jobs import journal as rows
+from app.jobs import leases
 from app.jobs.leases import Lease
 from app.jobs.tables import Job, TrialRow
 from app.settings import Settings
@@ -139,6 +140,22 @@ class DatabaseJournal:
         self._published.append(key)
         for old in self._published[:-2]:  # who has just read the row may still open the one before
             self.blobs.delete(old)
+
+    def finish(self, *, reproducible: bool) -> None:
+        """The job's last commit: its model and its end, together. One whose answer got lost is not made again.
+
+        Raises:
+            Fenced: the job is no longer ours.
+        """
+        final = self.final
+        assert final is not None
+
+        def commit(session: Session) -> None:
+            if not leases.has_succeeded(session, self.lease):
+                rows.publish_model(session, self.lease, final)
+                leases.finish(session, self.lease, reproducible=reproducible)
+
+        self.write(commit)
 
     def progress(self, data: Mapping[str, Any]) -> None:
         """Not too often, unless the phase changes."""

@@ -18,12 +18,10 @@ from typing import IO, Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
 from app.database import Database
 from app.jobs import leases
-from app.jobs.journal import publish_model
 from app.jobs.leases import Fenced, Lease
 from app.logging import configure_logging
 from app.settings import Settings, get_settings
@@ -118,14 +116,7 @@ def _solve(
         used_s=message["used_s"],
         started=message["claimed"],
     )
-    final = journal.final
-    assert final is not None
-
-    def commit(session: Session) -> None:
-        publish_model(session, journal.lease, final)
-        leases.finish(session, journal.lease, reproducible=result.reproducible)
-
-    journal.write(commit)
+    journal.finish(reproducible=result.reproducible)
     return problem, result
 
 

@@ -136,6 +136,11 @@ def cancelled(session: Session, lease: Lease) -> bool:
     return ended or _was_ended(session, lease, JobState.CANCELLED)
 
 
+def has_succeeded(session: Session, lease: Lease) -> bool:
+    """Whether `finish` was committed under this lease."""
+    return _was_ended(session, lease, JobState.SUCCEEDED)
+
+
 def has_model(session: Session, lease: Lease) -> bool:
     """Whether any model of the job has been published."""
     return session.scalar(select(Model.id).where(Model.job_id == lease.job_id)) is not None

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
 from app.database import Base, Database
 from app.datasets.service import add_dataset, read_table, store_table
 from app.datasets.upload import Upload
-from app.jobs import journal, service
+from app.jobs import journal, leases, service
 from app.jobs.schemas import JobExtend, JobSpec
 from app.jobs.tables import Job, JobEvent, JobState
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask
@@ -27,6 +31,7 @@ from app.projects.tables import Project
 from app.settings import Settings
 from workers import processes
 from workers.engine.bundle import open_bundle
+from workers.journal import DatabaseJournal
 from workers.nursery import Nursery
 from workers.supervisor import Supervisor
 
@@ -208,3 +213,37 @@ def test_a_job_fails_with_the_engines_code_and_the_runner_goes_on_when_the_table
     works.supervisor.run(again)
     assert works.job(again).state == JobState.SUCCEEDED
     assert runner.returncode is None
+
+
+class AnswerLost(Database):
+    """A database whose first commit is made, but whose answer does not arrive."""
+
+    lost = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """The real transaction, then once an error."""
+        with super().transaction() as session:
+            yield session
+        if not self.lost:
+            self.lost = True
+            raise OperationalError("COMMIT", {}, Exception("connection lost"))
+
+
+def test_a_last_commit_is_made_once_when_its_answer_is_lost(works: Works, undisturbed: UUID, database_url: str) -> None:
+    job_id = works.submit(seed=8)
+    with works.database.transaction() as session:
+        claim = leases.claim(session, job_id, worker="works", lease_s=60, running_quota=10)
+        columns = {field.name: getattr(Model, field.name) for field in dataclasses.fields(journal.Bundle)}
+        made = session.execute(select(*columns.values()).where(Model.job_id == undisturbed)).one()
+    assert claim is not None
+    database = AnswerLost(database_url, pool_size=1)
+    writer = DatabaseJournal(database, works.blobs, works.settings, claim)
+    writer.final = journal.Bundle(**dict(zip(columns, made, strict=True)))
+    writer.finish(reproducible=True)
+    assert database.lost
+    database.dispose()
+    assert works.job(job_id).state == JobState.SUCCEEDED
+    with works.database.transaction() as session:
+        assert session.query(Model).filter_by(job_id=job_id).one().version == 1
+        assert session.query(JobEvent).filter_by(job_id=job_id, type="model").count() == 1

@@ -1,0 +1,239 @@
+"""Warmstart against AutoGluon, H2O AutoML, FLAML and default CatBoost, back to back on each task.
+
+    make bench-peers-install
+    python -m benchmarks.peers --seconds 60 --seeds 0
+    python -m benchmarks.peers --seconds 60 --seeds 0 --report
+
+Same rows (75/25), cores (all of this machine, meant for two) and budget for all; one system at a time, nothing else
+beside it. Warmstart runs as a fresh service with an empty knowledge store and is asked over HTTP, training time being
+that of the job from submission to the committed end; a rival runs in a process of its own (`benchmarks/peer.py` has
+its settings), its imports not counted. Every result is saved as it comes, with the test predictions beside it; what
+is there is not run again. Loss: 1 - AUC, log loss, RMSE. A system that fails ranks last and is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from os import killpg
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from benchmarks.baselines import loss
+from benchmarks.corpus import CorpusTask, Split, read_tasks, split
+from benchmarks.memory import PeakMemory
+from benchmarks.quality import warmstart
+from benchmarks.stack import running_stack
+from benchmarks.tables import as_rows
+
+PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
+US = "warmstart"
+_PYTHON = Path(".venv-peers/bin/python")
+_WARM_S = 5.0  # for the worker to warm its first runner, as on any service that is up
+_RESAMPLES = 500
+
+Result = dict[str, Any]  #: "loss", "seconds", "predict_1000_s", "peak_mb"; or "error"
+
+
+def main() -> None:
+    """Run what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--split", default="bench", choices=["bench", "train"])
+    parser.add_argument("--tasks", nargs="*", help="only these")
+    parser.add_argument("--systems", nargs="*", default=[US, *PEERS], choices=[US, *PEERS])
+    parser.add_argument("--out", type=Path, default=Path("results/peers"))
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    tasks = [task for task in read_tasks(options.split) if not options.tasks or task.name in options.tasks]
+    runs = Runs(options.out, options.seconds)
+    if not options.report:
+        for seed in options.seeds:
+            for task in tasks:
+                runs.complete(task, seed, options.systems)
+    report(runs, tasks, options.seeds, options.systems)
+
+
+class Runs:
+    """The results of one budget under a folder: `<seconds>s/<task>-<seed>/<system>.json` and `.npy`."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds = folder / f"{seconds:g}s", seconds
+
+    def read(self, task: CorpusTask, seed: int, system: str) -> Result | None:
+        """What was measured; None if nothing was."""
+        path = self._path(task, seed, system, "json")
+        result: Result | None = json.loads(path.read_text()) if path.exists() else None
+        return result
+
+    def prediction(self, task: CorpusTask, seed: int, system: str) -> np.ndarray:
+        """Of the test rows."""
+        return np.asarray(np.load(self._path(task, seed, system, "npy"), allow_pickle=False))
+
+    def complete(self, task: CorpusTask, seed: int, systems: Iterable[str]) -> None:
+        """Run the systems that have no result yet."""
+        missing = [system for system in systems if self.read(task, seed, system) is None]
+        if not missing:
+            return
+        parts = split(task, seed)
+        for system in missing:
+            prediction, result = self._run(system, task, parts, seed)
+            path = self._path(task, seed, system, "json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if prediction is not None:
+                np.save(path.with_suffix(".npy"), prediction)
+                truth = parts.test[task.target].to_numpy()
+                result["loss"] = loss(task.kind, truth, prediction, parts.classes)
+            path.write_text(json.dumps(result))
+            print(f"{task.name:<24}seed {seed}  {system:<18}{_line(result)}", flush=True)
+
+    def _run(self, system: str, task: CorpusTask, parts: Split, seed: int) -> tuple[np.ndarray | None, Result]:
+        if system == US:
+            return run_warmstart(task, parts, self.seconds, seed)
+        return run_peer(system, task, parts, self.seconds, seed)
+
+    def _path(self, task: CorpusTask, seed: int, system: str, suffix: str) -> Path:
+        return self.folder / f"{task.name}-{seed}" / f"{system}.{suffix}"
+
+
+def run_warmstart(task: CorpusTask, parts: Split, seconds: float, seed: int) -> tuple[np.ndarray | None, Result]:
+    """A fresh service, one job, its model's predictions."""
+    with running_stack() as stack:
+        time.sleep(_WARM_S)
+        with PeakMemory(stack.pid) as memory:
+            try:
+                prediction, details = warmstart(
+                    stack.client, task, parts.train, parts.test, seconds, seed, parts.classes
+                )
+            except RuntimeError as error:
+                return None, {"error": str(error)}
+            places = np.resize(np.arange(len(parts.test)), 1000)
+            rows = as_rows(parts.test.iloc[places].drop(columns=task.target))
+            started = time.monotonic()
+            stack.client.predict(details["model"], rows)
+            took = time.monotonic() - started
+        return prediction, {**details, "predict_1000_s": took, "peak_mb": memory.peak_mb}
+
+
+def run_peer(
+    system: str, task: CorpusTask, parts: Split, seconds: float, seed: int
+) -> tuple[np.ndarray | None, Result]:
+    """A rival in its own process and Python; ended when it takes five times its budget and two minutes."""
+    with tempfile.TemporaryDirectory(prefix="ws-peer-") as name:
+        folder = Path(name)
+        parts.train.to_parquet(folder / "train.parquet", index=False)
+        parts.test.drop(columns=task.target).to_parquet(folder / "test.parquet", index=False)
+        about = {"target": task.target, "kind": task.kind, "classes": parts.classes, "budget_s": seconds, "seed": seed}
+        (folder / "task.json").write_text(json.dumps(about))
+        command = [str(_PYTHON.absolute()), "-m", "benchmarks.peer", system, name]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            with PeakMemory(process.pid) as memory:
+                code = process.wait(5 * seconds + 120)
+        except subprocess.TimeoutExpired:
+            return None, {"error": "did not end"}
+        finally:
+            with suppress(ProcessLookupError):
+                killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if code or not (folder / "peer.json").exists():
+            return None, {"error": (folder / "log").read_text(errors="replace")[-2000:]}
+        result: Result = json.loads((folder / "peer.json").read_text()) | {"peak_mb": memory.peak_mb}
+        return np.load(folder / "prediction.npy", allow_pickle=False), result
+
+
+def report(runs: Runs, tasks: list[CorpusTask], seeds: list[int], systems: list[str]) -> None:
+    """Losses and ranks by task, then each system's means; only what all systems have run."""
+    rows: list[tuple[str, list[Result]]] = []
+    for task in tasks:
+        for seed in seeds:
+            each = [runs.read(task, seed, system) for system in systems]
+            if all(result is not None for result in each):
+                rows.append((f"{task.name} {seed}", [result for result in each if result is not None]))
+    if not rows:
+        print("nothing has been run by all systems")
+        return
+    losses = np.array([[result.get("loss", np.inf) for result in results] for _, results in rows])
+    ranks = rankdata(losses, axis=1)
+    head = f"{'':<28}" + "".join(f"{system:>19}" for system in systems)
+    print(head)
+    for (name, _), values, places in zip(rows, losses, ranks, strict=True):
+        print(f"{name:<28}" + "".join(f"{v:>13.5g} ({p:3.1f})" for v, p in zip(values, places, strict=True)))
+    print(f"\n{head}")
+    limit = 1.05 * runs.seconds + 1
+    figures = {"mean rank": ranks.mean(axis=0), "failures": np.isinf(losses).sum(axis=0)}
+    seconds, predict, peak = (_measured(rows, key) for key in ("seconds", "predict_1000_s", "peak_mb"))
+    figures |= {"seconds, mean": np.nanmean(seconds, axis=0), "seconds, most": np.nanmax(seconds, axis=0)}
+    figures |= {f"later than {limit:g} s": (seconds > limit).sum(axis=0)}
+    figures |= {"1,000 rows predicted, median": np.nanmedian(predict, axis=0), "peak MB": np.nanmax(peak, axis=0)}
+    for label, each_system in figures.items():
+        print(f"{label:<28}" + "".join(f"{value:>19.4g}" for value in each_system))
+    if US in systems:
+        for place, system in enumerate(systems):
+            wins = np.sum(losses[:, systems.index(US)] < losses[:, place])
+            print(f"better than {system} on {wins} of {len(rows)}" if system != US else "")
+    if US in systems and "catboost" in systems:
+        losing(runs, tasks, seeds)
+
+
+def _measured(rows: list[tuple[str, list[Result]]], key: str) -> np.ndarray:
+    """(runs, systems) of one figure; NaN where a system failed."""
+    return np.array([[result.get(key, np.nan) for result in results] for _, results in rows])
+
+
+def losing(runs: Runs, tasks: list[CorpusTask], seeds: list[int]) -> None:
+    """Tasks where the paired bootstrap over test rows shows a loss of more than 2 % against default CatBoost."""
+    for task in tasks:
+        done = [seed for seed in seeds if _has_loss(runs, task, seed)]
+        if not done:
+            continue
+        ratios = np.mean([_bootstrap(runs, task, seed) for seed in done], axis=0)
+        low, high = np.quantile(ratios, [0.025, 0.975])
+        if low > 1.02:
+            print(f"significantly worse than catboost: {task.name}: {low:.3f} to {high:.3f} times its loss")
+
+
+def _has_loss(runs: Runs, task: CorpusTask, seed: int) -> bool:
+    return all("loss" in (runs.read(task, seed, system) or {}) for system in (US, "catboost"))
+
+
+def _bootstrap(runs: Runs, task: CorpusTask, seed: int) -> np.ndarray:
+    """(resamples,) our loss by CatBoost's."""
+    parts = split(task, seed)
+    truth = parts.test[task.target].to_numpy()
+    ours, theirs = (runs.prediction(task, seed, system) for system in (US, "catboost"))
+    rng = np.random.default_rng(seed)
+    ratios = []
+    for _ in range(_RESAMPLES):
+        rows = rng.integers(0, len(truth), len(truth))
+        if len(parts.classes) == 2 and len(set(truth[rows])) < 2:
+            continue
+        mine, other = (loss(task.kind, truth[rows], part[rows], parts.classes) for part in (ours, theirs))
+        ratios.append(mine / max(other, 1e-12))
+    return np.resize(np.array(ratios), _RESAMPLES)
+
+
+def _line(result: Result) -> str:
+    if "error" in result:
+        return f"failed: {result['error'].strip().splitlines()[-1]}"
+    return (
+        f"{result['loss']:>11.5g}  {result['seconds']:6.1f} s  1,000 rows {result['predict_1000_s']:.2f} s"
+        f"  {result['peak_mb']:6.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
