@@ -31,7 +31,7 @@ def fit_encoder(
     numbers = fit_numbers(read, schema, columns, rng)
     targets = target_outputs(y, 0 if kind == TaskKind.REGRESSION else n_classes)
     categories = fit_categories(read, schema, columns, targets, rng)
-    texts = fit_texts(read, schema, columns, rng)
+    texts = fit_texts(read, schema, columns, targets, rng)
     start = 0 if numbers is None else numbers[0].width
     encoder = Encoder(
         None if numbers is None else numbers[0],

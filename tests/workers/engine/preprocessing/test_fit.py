@@ -86,7 +86,8 @@ def test_encoder_is_sound_whatever_the_options(options: dict[str, Any], tmp_path
     native = options.get("prep_impute") == "native"
     assert native or (np.isfinite(X).all() and np.isfinite(again).all())
     if options.get("prep_category") in (None, "native"):
-        np.testing.assert_array_equal(X, again)
+        before = encoder.width - sum(part.width for part in encoder.texts)  # texts are cross-fitted
+        np.testing.assert_array_equal(X[:, :before], again[:, :before])
     encoder.save(tmp_path)
     loaded = Encoder.load(tmp_path)
     fresh = make_columns(seed=5, n=40)
@@ -205,6 +206,30 @@ def test_spelling_of_many_worded_categories_is_read() -> None:
     river = COLUMNS["town"] >= 80
     gaps = np.abs(X[spring, 1:].mean(axis=0) - X[river, 1:].mean(axis=0))
     assert gaps.max() > 0.1
+
+
+def test_a_text_that_tells_the_target_has_a_direction_that_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    words = np.array([f"word{place}" for place in range(400)])
+    texts = np.array([" ".join(rng.choice(words, 12)) for _ in range(600)], dtype=object)
+    y = np.array([sum(int(word[4:]) % 2 for word in text.split()) for text in texts], dtype=np.float64)
+    options = {"prep_text": "word", "prep_text_dims": 4}
+    schema, columns = only("note"), {"note": texts[:400]}
+    encoder, X = fit_encoder(options, schema, columns, y[:400], TaskKind.REGRESSION, 0, 0)
+    assert X.shape == (400, 1 + 4 + 2)
+    held_out = encoder.transform({"note": texts[400:]})
+    assert np.corrcoef(held_out[:, 0], y[400:])[0, 1] > 0.6
+    assert abs(np.corrcoef(held_out[:, 1], y[400:])[0, 1]) < 0.5
+
+
+def test_the_direction_of_a_target_does_not_leak_when_texts_say_nothing() -> None:
+    rng = np.random.default_rng(8)
+    texts = np.array([" ".join(f"word{place}" for place in rng.integers(0, 900, 8)) for _ in range(300)], dtype=object)
+    y = rng.integers(0, 2, 300)
+    columns = {"note": texts}
+    encoder, X = fit({"prep_text": "word"}, schema=only("note"), columns=columns, y=y, kind=TaskKind.BINARY)
+    assert np.corrcoef(encoder.transform(columns)[:, 0], y)[0, 1] > 0.5
+    assert np.corrcoef(X[:, 0], y)[0, 1] < 0.1
 
 
 @pytest.mark.parametrize("texts", [[""] * 30, ["!!! ???"] * 30, ["a b c"] * 30, [str(i) for i in range(30)]])

@@ -35,22 +35,34 @@ class TextPart:
 
     def transform(self, texts: Array) -> Array:
         """The block, float64 (n, width)."""
-        lengths = np.array([(len(text), text.count(" ") + 1 if text else 0) for text in texts], dtype=np.float64)
-        block = np.log1p(lengths.reshape(-1, 2))
+        block = lengths(texts)
         if self.terms:
             places = np.array([self._place(text) for text in texts]).reshape(-1, len(self.directions))
             block = np.concatenate([places, block], axis=1)
         return (block - self.centre) / self.scale
 
+    def tfidf(self, texts: Array) -> Any:
+        """Sparse tf-idf (n, terms), rows of length one: what `transform` puts on the directions."""
+        from scipy.sparse import csr_array
+
+        found = [self._weights(text) for text in texts]
+        ends = np.cumsum([0, *(len(places) for places, _ in found)])
+        values = np.concatenate([np.empty(0), *(weights for _, weights in found)])
+        places = np.concatenate([np.empty(0, dtype=np.intp), *(places for places, _ in found)])
+        return csr_array((values, places, ends), shape=(len(texts), len(self.terms)))
+
     def _place(self, text: str) -> Array:
-        """A text's tf-idf on the directions, (d,): what scikit-learn computes, without its overhead for one row."""
-        analyse, places, rows = self._lookup
+        """A text's tf-idf on the directions, (d,)."""
+        found, weights = self._weights(text)
+        return np.asarray(weights @ self._lookup[2][found])
+
+    def _weights(self, text: str) -> tuple[Array, Array]:
+        """Places of a text's terms and their tf-idf: what scikit-learn computes, without its overhead for one row."""
+        analyse, places, _ = self._lookup
         counts = Counter(places[term] for term in analyse(text[: ANALYSERS[self.analyser][1]]) if term in places)
-        if not counts:
-            return np.zeros(len(self.directions))
         found = np.fromiter(counts.keys(), dtype=np.intp, count=len(counts))
         weights = (1.0 + np.log(np.fromiter(counts.values(), dtype=np.float64, count=len(counts)))) * self.idf[found]
-        return (weights @ rows[found]) / np.sqrt(weights @ weights)
+        return found, weights / np.sqrt(weights @ weights) if len(found) else weights
 
     @cached_property
     def _lookup(self) -> tuple[Callable[[str], list[str]], dict[str, int], Array]:
@@ -58,6 +70,12 @@ class TextPart:
         analyse = make_vectoriser(self.analyser).build_analyzer()
         places = {term: place for place, term in enumerate(self.terms)}
         return analyse, places, np.ascontiguousarray(self.directions.T)
+
+
+def lengths(texts: Array) -> Array:
+    """log(1 + characters) and log(1 + words), float64 (n, 2)."""
+    counts = np.array([(len(text), text.count(" ") + 1 if text else 0) for text in texts], dtype=np.float64)
+    return np.log1p(counts.reshape(-1, 2))
 
 
 def make_vectoriser(analyser: str, **options: Any) -> Any:
