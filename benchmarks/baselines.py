@@ -78,4 +78,8 @@ def catboost(kind: str, train: pd.DataFrame, target: str, test: pd.DataFrame) ->
 
 
 def _predict(model: Any, kind: str, rows: pd.DataFrame) -> np.ndarray:
-    return np.asarray(model.predict(rows) if kind == "regression" else model.predict_proba(rows))
+    """Values, or probabilities by the classes' order as text (CatBoost orders those that look like numbers as such)."""
+    if kind == "regression":
+        return np.asarray(model.predict(rows))
+    labels = [str(label) for label in model.classes_]
+    return np.asarray(model.predict_proba(rows))[:, np.argsort(labels)]
