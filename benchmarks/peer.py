@@ -6,8 +6,9 @@ FOLDER holds `task.json`, `train.parquet` and `test.parquet`; `prediction.npy` a
 seconds to fit, imports not counted, and seconds to predict 1,000 rows once warm. Settings are each project's advice
 for a short budget on few cores:
 
-- AutoGluon: the presets `best_quality` and `medium_quality`, folds fitted one after the other
-  (`sequential_local`: on two cores a pool of workers costs more than it brings).
+- AutoGluon: the presets `best_quality` and `medium_quality`; folds fitted one after the other (on two cores a pool of
+  workers costs more than it brings), and without the trial fit that decides about stacking (it takes a quarter of the
+  budget, and where that is too short for one model the whole fit fails).
 - H2O AutoML: two threads, 4 GB of heap, the server started before the clock; text as enums, or it would be dropped.
 - FLAML: `time_budget` and two jobs, all else default.
 - CatBoost: defaults and no budget.
@@ -72,6 +73,7 @@ def autogluon(preset: str) -> Callable[[Path], Callable[[Task, pd.DataFrame], Pr
                 presets=preset,
                 num_cpus=CORES,
                 num_gpus=0,
+                dynamic_stacking=False,
                 ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
             )
             predictor.persist()
