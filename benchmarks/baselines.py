@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from sklearn.preprocessing import OrdinalEncoder
 METRICS = {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
+_CATBOOST_S = 600.0
 _TEXT_CELLS = 10_000  # rows x classes up to which CatBoost is given text as text
 
 
@@ -48,7 +51,7 @@ def fit_catboost(kind: str, train: pd.DataFrame, target: str) -> Callable[[pd.Da
     """Defaults; text columns are categories, or CatBoost's text features where most cells are sentences.
 
     With many rows and classes its text features take too long (17 minutes on 13,139 rows of 8 classes did not do):
-    there sentences are categories too.
+    there sentences are categories too. After ten minutes it keeps the trees that it has (26 classes can take an hour).
     """
     from catboost import CatBoostClassifier, CatBoostRegressor
 
@@ -68,7 +71,9 @@ def fit_catboost(kind: str, train: pd.DataFrame, target: str) -> Callable[[pd.Da
         cat_features=categories,
         text_features=texts,
     )
-    model.fit(features.fillna(fill), train[target])
+    until = time.monotonic() + _CATBOOST_S
+    in_time = SimpleNamespace(after_iteration=lambda info: time.monotonic() < until)
+    model.fit(features.fillna(fill), train[target], callbacks=[in_time])
     return lambda rows: _predict(model, kind, rows.fillna(fill))
 
 
