@@ -33,6 +33,7 @@ _MORE_ROUNDS = 1.05  # a refit sees more rows than the folds that chose its roun
 _REFIT_MARGIN = 1.3  # a refit may take so much longer than predicted
 _FOLDS_WORTH_KEEPING = 3
 _EARLY_BYTES = 20e6  # of fold models in a bundle that is not the last
+_LIKELY = 5  # members to reckon with before an ensemble was chosen
 _CHUNK = 1000  # rows of the holdout predicted between two looks at the clock
 
 
@@ -62,18 +63,25 @@ class Finaliser:
         self.store, self.ensemble, self.pool, self.scratch, self.clock = store, ensemble, pool, scratch, clock
         self.prepared = store.prepared
         self.task = store.prepared.task
+        self._members: tuple[int, ...] = ()  #: of the ensemble last chosen
 
     def reserve_s(self) -> float:
         """Seconds to keep for `run`."""
         budget = self.clock.budget().seconds
         if budget is None:
             return 0.0
-        best = self.store.scored()[: 5 if self.ensemble else 1]
+        best = self._likely()
         holdout = 0.0 if self.prepared.splits.holdout is None else _HOLDOUT_S
         size = sum(self._final_bytes(trial.number) for trial in best)
         fixed = _SELECT_S + holdout + 0.3 + _assemble_s(size)
         refits = sum(self._refit_s(trial) for trial in best) / self.pool.workers
         return min(0.2 * budget, fixed) + min(_REFIT_SHARE * budget, refits)
+
+    def _likely(self) -> list[Trial]:
+        """Who would be in the model now: the ensemble last chosen; before there is one, some of the best."""
+        if self._members:
+            return [self.store.trials[number] for number in self._members]
+        return self.store.scored()[: _LIKELY if self.ensemble else 1]
 
     def best_so_far(self, better_than: float) -> Finished | None:
         """A bundle of fold models while the search goes on; None if its loss is no better, or nothing is there."""
@@ -81,6 +89,7 @@ class Finaliser:
         if candidates is None:
             return None
         chosen = self._select(candidates, 0.2)
+        self._members = tuple(chosen.weights)
         if sum(self.store.fold_bytes(number) for number in chosen.weights) > _EARLY_BYTES:
             chosen = _single(candidates)
         if chosen.loss >= better_than:

@@ -21,6 +21,7 @@ from .evaluation.prepare import PreparedTask, prepare
 from .evaluation.splits import make_splits
 from .final import Finaliser
 from .journal import Journal, LogEntry
+from .learners.base import COLUMNS_PER_FEATURE, Size
 from .search.base import SearchContext, Strategy
 from .space import Space
 from .table.load import TypedTable
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _TRIAL_SHARE = 0.5  # of the budget that one trial may take when the spec does not say
 _LEAST_TRIAL_S = 0.3  # with less left no trial is started
+_YARDSTICK = "lightgbm"  # what several folds of it take tells whether there is time for folds at all
+_FOLDS, _FOLDS_SHARE = 4, 0.2  # about as many folds, in so much of the budget
 _DUMMY = Proposal(configuration={"learner": "dummy"}, source=Source.DEFAULT)
 
 
@@ -90,13 +93,35 @@ def fit(
         NoModelError: not one trial had a score.
     """
     clock = Clock(journal.budget, used_s, started)
-    splits = make_splits(task, y, groups, times)
+    history = journal.history()
+    is_short = _is_short(table, y, task, plan, clock.budget().seconds, history)
+    splits = make_splits(task, y, groups, times, is_short=is_short)
     prepared = prepare(folder / "task", table, y, weights, task, splits)
     pool = TrialPool(prepared, folder, workers=plan.cores)
     try:
-        return _Fit(prepared, plan, journal, pool, folder, clock).run()
+        return _Fit(prepared, plan, journal, pool, folder, clock).run(history)
     finally:
         pool.close()
+
+
+def _is_short(
+    table: TypedTable, y: Array, task: Task, plan: Plan, seconds: float | None, history: list[LogEntry]
+) -> bool:
+    """Whether folds of one usual configuration take too much of the budget; as before, if trials were told."""
+    folds_before = {
+        len(entry.trial.fold_losses)
+        for entry in history
+        if entry.trial is not None and entry.trial.status is TrialStatus.SUCCEEDED and entry.proposal.fidelity.is_full
+    }
+    if folds_before:
+        return folds_before == {1}
+    if seconds is None or _YARDSTICK not in plan.algorithms:
+        return False
+    columns = len(table.schema.fields)
+    encoded = Size(rows=len(y), columns=COLUMNS_PER_FEATURE * columns, classes=len(task.classes))
+    space = Space([_YARDSTICK], task.kind)
+    cost = space.cost(space.defaults()[0], encoded)
+    return _FOLDS * cost > _FOLDS_SHARE * seconds * plan.cores
 
 
 class Clock:
@@ -150,9 +175,9 @@ class _Fit:
         self._published_loss = np.inf
         self._looked_at = 0  #: trials with a score when a bundle was last made
 
-    def run(self) -> FitResult:
-        """Everything."""
-        self._replay(self.journal.history())
+    def run(self, history: list[LogEntry]) -> FitResult:
+        """Everything that comes after `history`."""
+        self._replay(history)
         self._search()
         if not self.store.scored():
             self._last_resort()

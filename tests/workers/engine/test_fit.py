@@ -94,6 +94,19 @@ fit(table, y, task, plan, FolderJournal(folder, Budget(seconds=None, trials=12))
     assert np.array_equal(again, predictions)
 
 
+def test_a_fit_that_has_no_time_for_folds_does_without_and_stays_with_that(
+    make_problem: Callable[..., Any], tmp_path: Path
+) -> None:
+    problem, plan = make_problem(TaskKind.MULTICLASS, 2500), Plan(algorithms=("linear", "lightgbm"), cores=2)
+    hasty, _ = solve(problem, plan, Budget(seconds=2), tmp_path / "hasty")
+    assert {len(trial.fold_losses) for trial in hasty.trials if trial.loss is not None} == {1}
+    longer, _ = solve(problem, plan, Budget(seconds=300, trials=len(hasty.trials) + 2), tmp_path / "hasty")
+    assert len(longer.trials) == len(hasty.trials) + 2
+    assert max(len(trial.fold_losses) for trial in longer.trials) == 1
+    patient, _ = solve(problem, plan, Budget(seconds=300, trials=2), tmp_path / "patient")
+    assert {len(trial.fold_losses) for trial in patient.trials} == {5}
+
+
 @pytest.mark.parametrize("kind", list(TaskKind))
 def test_a_fit_ends_in_time_with_a_model_that_predicts(
     kind: TaskKind, make_problem: Callable[..., Any], tmp_path: Path

@@ -19,6 +19,7 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 #: `auto`: twice five folds below the first number of rows, five folds below the second, three below the third,
 #: beyond it one holdout: there a fold costs seconds, and its validation part is large enough to trust.
 _REPEATED_BELOW, _FIVE_BELOW, _THREE_BELOW = 500, 8_000, 16_000
+_ONE_FROM = 2_000  # rows from which one holdout will do when time is short
 _HOLDOUT_SHARE, _HOLDOUT_MOST = 0.2, 10_000
 _REPEATS = 2
 _WEIGHED_GROUPS = 2_000  # that are placed one by one
@@ -36,7 +37,9 @@ class Splits:
     times: Array | None = None  #: (n,) of all rows, where validation is later than training
 
 
-def make_splits(task: Task, y: Array, groups: Array | None = None, times: Array | None = None) -> Splits:
+def make_splits(
+    task: Task, y: Array, groups: Array | None = None, times: Array | None = None, *, is_short: bool = False
+) -> Splits:
     """The splits of a task.
 
     Args:
@@ -44,6 +47,7 @@ def make_splits(task: Task, y: Array, groups: Array | None = None, times: Array 
         y: (n,) class indices or values.
         groups: (n,) group indices; needed by scheme group; kept whole by every scheme but time if given.
         times: (n,) numbers that grow with time; needed by scheme time.
+        is_short: there is no time for several folds: `auto` becomes one holdout, if it is large enough to trust.
 
     Raises:
         TaskError: the table can't be split like that; says what to change.
@@ -62,7 +66,7 @@ def make_splits(task: Task, y: Array, groups: Array | None = None, times: Array 
             raise TaskError("The holdout leaves no rows to learn from, or none to score: choose another fraction.")
         _check(task, y[rows])
     pick = everything.of(rows)
-    scheme, count = _resolve(scheme, task.validation.folds, pick)
+    scheme, count = _resolve(scheme, task.validation.folds, pick, is_short)
     folds = [(rows[train], rows[valid]) for train, valid in pick.folds(scheme, count, rng)]
     folds = [(train, valid) for train, valid in folds if len(train) and len(valid)]
     if not folds:
@@ -116,13 +120,14 @@ def _scheme(validation: Validation, has_groups: bool, has_times: bool) -> Scheme
     return scheme
 
 
-def _resolve(scheme: Scheme, folds: int | None, pick: _Picker) -> tuple[Scheme, int]:
+def _resolve(scheme: Scheme, folds: int | None, pick: _Picker, is_short: bool) -> tuple[Scheme, int]:
     """`auto` as a scheme, and how many folds."""
     n = pick.n
     if scheme is Scheme.AUTO and folds is not None:
         scheme = Scheme.KFOLD
     elif scheme is Scheme.AUTO:
-        scheme = Scheme.REPEATED if n < _REPEATED_BELOW else Scheme.KFOLD if n < _THREE_BELOW else Scheme.HOLDOUT
+        one_from = _ONE_FROM if is_short else _THREE_BELOW
+        scheme = Scheme.REPEATED if n < _REPEATED_BELOW else Scheme.KFOLD if n < one_from else Scheme.HOLDOUT
     most, of_what = pick.most_folds()
     if folds is not None and folds > most:
         raise TaskError(f"{folds} folds are too many for {of_what}: use at most {most}.")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+COLUMNS_PER_FEATURE = 2  #: encoded columns a feature, for predictions of cost before anything is encoded
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitContext:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..learners.base import Size
+from ..learners.base import COLUMNS_PER_FEATURE, Size
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext
@@ -45,7 +45,6 @@ _OPENING = (
 _SHARE = 0.3  # of the budget that one trial may be predicted to take
 _SEARCH_SHARE = 0.8  # of the budget that is for trials
 _LEAST_SHARE = 0.05  # of the budget that is always thought to be left: it may have been extended
-_COLUMNS_PER_FEATURE = 2  # encoded columns a feature, for predictions of cost before anything is encoded
 _PATIENCE = 20  # random configurations looked at for one that can finish
 _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to how learners did
 _START_S = 0.3  # of a trial, whatever it does
@@ -128,7 +127,7 @@ class Auto:
         """Predicted seconds of a trial."""
         size, fidelity = self._context.size, proposal.fidelity
         encoded = Size(
-            rows=round(size.rows * fidelity.rows), columns=_COLUMNS_PER_FEATURE * size.columns, classes=size.classes
+            rows=round(size.rows * fidelity.rows), columns=COLUMNS_PER_FEATURE * size.columns, classes=size.classes
         )
         folds = self._context.n_folds if fidelity.folds is None else min(fidelity.folds, self._context.n_folds)
         return folds * self._context.space.cost(proposal.configuration, encoded)

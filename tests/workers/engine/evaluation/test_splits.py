@@ -63,6 +63,14 @@ def test_auto_spends_folds_where_rows_are_few(rows: int, scheme: str, folds: int
     assert (splits.scheme, len(splits.folds)) == (scheme, folds)
 
 
+def test_auto_spends_no_folds_when_time_is_short_and_one_part_is_enough() -> None:
+    y = np.arange(4000) % 2
+    assert make_splits(task(), y, is_short=True).scheme is Scheme.HOLDOUT
+    assert make_splits(task(), y[:1900], is_short=True).scheme is Scheme.KFOLD
+    assert len(make_splits(task(folds=4), y, is_short=True).folds) == 4
+    assert make_splits(task(scheme=Scheme.KFOLD), y, is_short=True).scheme is Scheme.KFOLD
+
+
 def test_auto_keeps_what_the_columns_given_ask_for() -> None:
     y = np.arange(100) % 2
     assert make_splits(task(), y, groups=np.arange(100) // 5).scheme is Scheme.GROUP
