@@ -80,7 +80,7 @@ def warmstart(
     classes: list[str],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Predictions of the model that the service makes of the training rows, and what the job says of itself."""
-    dataset = client.upload(train.to_csv(index=False).encode(), name=f"{task.name}.csv")
+    dataset = client.upload(_csv(train), name=f"{task.name}.csv")
     spec = {
         "dataset_id": dataset["id"],
         "target": task.target,
@@ -106,6 +106,11 @@ def warmstart(
         return np.array([value for answer in answers for value in answer["predictions"]], float), details
     table = [[row[label] for label in classes] for answer in answers for row in answer["probabilities"]]
     return np.array(table, float), details
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    """Lines end in CR LF, so that a lone CR in a cell is quoted too."""
+    return frame.to_csv(index=False, lineterminator="\r\n").encode()
 
 
 def line(name: str, result: dict[str, Any]) -> str:

@@ -36,6 +36,10 @@ STRATEGIES: Final[dict[str, str]] = {
     "auto": "auto:Auto",
     "random": "random:RandomSearch",
     "halving": "halving:AsynchronousHalving",
+    "hyperband": "halving:Hyperband",
+    "gaussian_process": "bayesian:BayesianOptimisation",
+    "forest": "bayesian:ForestOptimisation",
+    "evolution": "evolution:Evolution",
 }
 
 #: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.

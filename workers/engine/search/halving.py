@@ -56,7 +56,7 @@ class AsynchronousHalving:
 
     def ask(self) -> Proposal | None:
         """A promotion, highest rung first, or something new; None if nothing new can be found."""
-        return self.promotion() or self.newcomer(None)
+        return self.promotion() or self.newcomer()
 
     def promotion(self, affordable: Callable[[Proposal], bool] = lambda proposal: True) -> Proposal | None:
         """A configuration that has earned a higher fidelity, if there is one that the caller can afford."""
@@ -69,15 +69,20 @@ class AsynchronousHalving:
                     return proposal
         return None
 
-    def newcomer(self, learner: str | None) -> Proposal | None:
-        """A configuration not seen before, at the lowest fidelity."""
+    def newcomer(
+        self, draw: Callable[[], Configuration] | None = None, source: Source = Source.RANDOM
+    ) -> Proposal | None:
+        """A configuration not seen before, drawn from all of the space if no `draw` is given, where newcomers start."""
         for _ in range(_PATIENCE):
-            configuration = self._space.sample(self._rng, learner)
+            configuration = draw() if draw is not None else self._space.sample(self._rng)
             text = canonical(configuration)
             if text not in self._seen:
                 self._seen.add(text)
-                return Proposal(configuration=configuration, fidelity=self.fidelities[0], source=Source.RANDOM)
+                return Proposal(configuration=configuration, fidelity=self._start(), source=source)
         return None
+
+    def _start(self) -> Fidelity:
+        return self.fidelities[0]
 
     def tell(self, trial: Trial) -> None:
         """Place its loss on its rung; another fidelity than ours, or a trial without a score, is only remembered."""
@@ -88,3 +93,11 @@ class AsynchronousHalving:
         if rung is not None and trial.loss is not None:
             rung.losses[text] = trial.loss
             rung.configurations[text] = configuration
+
+
+class Hyperband(AsynchronousHalving):
+    """Brackets that start higher, each a third as often: for when low fidelities mislead (Li et al. 2018)."""
+
+    def _start(self) -> Fidelity:
+        chances = _ETA ** -np.arange(len(self.fidelities), dtype=np.float64)
+        return self.fidelities[int(self._rng.choice(len(chances), p=chances / chances.sum()))]
