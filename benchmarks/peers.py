@@ -31,12 +31,11 @@ from scipy.stats import rankdata
 from benchmarks.baselines import loss
 from benchmarks.corpus import CorpusTask, Split, read_tasks, split
 from benchmarks.memory import PeakMemory
-from benchmarks.quality import warmstart
+from benchmarks.quality import US, warmstart
 from benchmarks.stack import running_stack
 from benchmarks.tables import as_rows
 
 PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
-US = "warmstart"
 _PYTHON = Path(".venv-peers/bin/python")
 _WARM_S = 5.0  # for the worker to warm its first runner, as on any service that is up
 _RESAMPLES = 500
