@@ -17,7 +17,7 @@ from workers.engine.catalog import LEARNERS
 from workers.engine.errors import TaskError
 from workers.engine.fit import Plan
 from workers.engine.table.load import TypedTable, load_groups, load_table, load_target, load_times, load_weights
-from workers.engine.types import Budget, Scheme, Task, TaskKind, Validation
+from workers.engine.types import Budget, Limits, Scheme, Task, TaskKind, Validation
 from workers.journal import DatabaseJournal
 from workers.resources import slot_cores, slot_memory_mb
 
@@ -104,6 +104,7 @@ def read_plan(spec: Mapping[str, Any], settings: Settings, cores: int) -> Plan:
         strategy=spec["strategy"],
         algorithms=tuple(name for name in included if name not in algorithms["exclude"]),
         ensemble=spec["ensemble"],
+        limits=Limits(**spec.get("limits", {})),
         cores=cores,
         publish_every_s=settings.interval(settings.publish_every_s),
     )

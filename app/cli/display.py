@@ -45,11 +45,21 @@ def progress_line(job: dict[str, Any]) -> Text:
 
 def leaderboard(board: dict[str, Any], most: int = 10) -> Table:
     """Best trials first."""
-    table = Table("rank", "learner", board["metric"], "seconds", "weight", title="Leaderboard")
+    table = Table(
+        "rank",
+        "learner",
+        board["metric"],
+        "seconds",
+        "ms/row",
+        "MB",
+        "weight",
+        title="Leaderboard (* nothing is better, faster and smaller)",
+    )
     for row in board["items"][:most]:
         weight = f"{row['weight']:.2f}" if row["weight"] else ""
         score = f"{row['metrics'].get(board['metric'], float('nan')):.4f}"
-        table.add_row(str(row["rank"]), row["learner"], score, f"{row['seconds']:.1f}", weight)
+        cost = (f"{row['seconds']:.1f}", f"{row['predict_ms_per_row']:.3g}", f"{row['megabytes']:.2g}")
+        table.add_row(f"{row['rank']}{'*' if row['is_pareto'] else ''}", row["learner"], score, *cost, weight)
     return table
 
 

@@ -60,6 +60,15 @@ class AlgorithmsSpec(_Part):
     exclude: list[Name] = Field([], max_length=100)
 
 
+class LimitsSpec(_Part):
+    """What the model may cost whoever uses it; members are left out until it fits."""
+
+    predict_ms_per_row: float | None = Field(
+        None, gt=0, le=1e6, description="Milliseconds a row in batches of 1,000 on one core; null: no limit."
+    )
+    megabytes: float | None = Field(None, gt=0, le=1e6, description="Of the model's files; null: no limit.")
+
+
 _EXAMPLE: dict[str, JsonValue] = {
     "dataset_id": "01932f3e-7b1a-7c3e-9d5f-2a6b8c0d4e1f",
     "target": "income",
@@ -92,6 +101,7 @@ class JobSpec(_Part):
     algorithms: AlgorithmsSpec = AlgorithmsSpec()
     strategy: Name = "auto"
     ensemble: bool = Field(True, description="Weight several models; false: the best one alone.")
+    limits: LimitsSpec = LimitsSpec()
     seed: int = Field(0, ge=0, le=2**31 - 1)
     name: Name | None = None
     labels: dict[Name, Label] = Field({}, max_length=64)
@@ -238,6 +248,9 @@ class LeaderboardRow(BaseModel):
     loss: float
     metrics: dict[str, float]
     seconds: float
+    predict_ms_per_row: float = Field(description="Of one of its models, in batches of 1,000 on one core.")
+    megabytes: float = Field(description="Of one of its models.")
+    is_pareto: bool = Field(description="No other trial is better, faster and smaller at once.")
     weight: float = Field(description="Its share in the model; 0: not a member.")
     configuration: dict[str, Any]
 

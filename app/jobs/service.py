@@ -132,7 +132,7 @@ def get_leaderboard(session: Session, project_id: UUID, job_id: UUID) -> Leaderb
     job = get_job(session, project_id, job_id)
     model = repository.find_model(session, job_id)
     weights = {member["trial"]: float(member["weight"]) for member in (model.members if model else ())}
-    rows = []
+    rows: list[LeaderboardRow] = []
     for rank, row in enumerate(repository.list_best_trials(session, job_id, _LEADERBOARD_ROWS), start=1):
         trial, configuration = row.trial or {}, row.proposal["configuration"]
         rows.append(
@@ -143,11 +143,26 @@ def get_leaderboard(session: Session, project_id: UUID, job_id: UUID) -> Leaderb
                 loss=row.loss or 0.0,
                 metrics=trial.get("metrics", {}),
                 seconds=trial.get("seconds", 0.0),
+                predict_ms_per_row=trial.get("predict_ms_per_row", 0.0),
+                megabytes=trial.get("megabytes", 0.0),
+                is_pareto=False,
                 weight=weights.get(row.number, 0.0),
                 configuration=configuration,
             )
         )
+    for item in _pareto_front(rows):
+        item.is_pareto = True
     return Leaderboard(metric=job.metric, model_id=job.model_id, items=rows)
+
+
+def _pareto_front(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
+    """Those that no other is at least as good as in loss, speed and size, and better in one."""
+    front: list[tuple[tuple[float, ...], LeaderboardRow]] = []
+    costs = [((row.loss, row.predict_ms_per_row, row.megabytes), row) for row in rows]
+    for cost, row in sorted(costs, key=lambda pair: pair[0]):  # only who comes before can be better
+        if not any(other != cost and all(a <= b for a, b in zip(other, cost, strict=True)) for other, _ in front):
+            front.append((cost, row))
+    return [row for _, row in front]
 
 
 def _dataset(session: Session, project_id: UUID, dataset_id: UUID) -> Dataset:

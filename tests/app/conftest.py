@@ -248,13 +248,22 @@ def add_model(database: Database, app: FastAPI) -> Callable[..., UUID]:
 def add_trial(database: Database) -> Callable[..., None]:
     """Adds a finished trial to a job."""
 
-    def add(job_id: str, number: int, loss: float | None, *, status: str = "succeeded", **fidelity: Any) -> None:
+    def add(
+        job_id: str,
+        number: int,
+        loss: float | None,
+        *,
+        status: str = "succeeded",
+        cost: Any = (0.1, 0.1),
+        **fidelity: Any,
+    ) -> None:
         proposal = {
             "configuration": {"learner": "lightgbm", "rate": 0.1 * number},
             "fidelity": {"rows": 1.0, "folds": None, **fidelity},
             "source": "random",
         }
         trial = {"fold_losses": [0.1, 0.2], "metrics": {"roc_auc": 0.9}, "seconds": 1.5, "memory_mb": 90.0}
+        trial |= {"predict_ms_per_row": cost[0], "megabytes": cost[1]}
         with database.transaction() as session:
             row = TrialRow(job_id=UUID(job_id), number=number, ask_seq=2 * number, tell_seq=2 * number + 1)
             row.proposal, row.trial, row.status, row.loss = proposal, trial, status, loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ def select(
     weights: NDArray[np.float64] | None = None,
     *,
     until: float | None = None,
+    is_allowed: Callable[[Collection[int]], bool] = lambda members: True,
     rounds: int = _ROUNDS,
 ) -> Ensemble:
     """Choose among candidates by their out-of-fold predictions.
@@ -45,15 +46,18 @@ def select(
         predictions: each (n, n_classes) or (n,).
         weights: (n,) or None.
         until: `time.monotonic()` when to be content with what there is.
+        is_allowed: whether candidates at these places may be in one ensemble; must allow some alone.
         rounds: picks at most.
 
     Raises:
-        ValueError: no candidate.
+        ValueError: no candidate, or none that is allowed alone.
     """
     if not predictions:
         raise ValueError("an ensemble needs a candidate")
     alone = np.array([loss(metric, y, prediction, weights) for prediction in predictions])
-    order = np.argsort(alone, kind="stable")[:_CANDIDATES]
+    order = [place for place in np.argsort(alone, kind="stable") if is_allowed({int(place)})][:_CANDIDATES]
+    if not order:
+        raise ValueError("no candidate is allowed")
     counts = np.zeros(len(predictions), dtype=np.int64)
     counts[order[0]] = 1
     summed = np.asarray(predictions[order[0]], dtype=np.float64).copy()
@@ -62,8 +66,10 @@ def select(
     for size in range(2, rounds + 1):
         if stalled >= _STALLED or (until is not None and time.monotonic() > until):
             break
-        losses = [loss(metric, y, (summed + predictions[place]) / size, weights) for place in order]
-        pick = order[int(np.argmin(losses))]
+        members = {int(place) for place in np.flatnonzero(counts)}
+        able = [place for place in order if is_allowed(members | {int(place)})]
+        losses = [loss(metric, y, (summed + predictions[place]) / size, weights) for place in able]
+        pick = able[int(np.argmin(losses))]
         counts[pick] += 1
         summed += predictions[pick]
         if min(losses) < least - margin:

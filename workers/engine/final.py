@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from .ensemble import select
 from .errors import NoModelError
 from .evaluation.honest import bbc_score, holdout_score
 from .evaluation.pool import TrialPool
-from .types import Scheme, Score, Trial, TrialStatus
+from .types import Limits, Scheme, Score, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from .fit import Clock
@@ -33,6 +33,7 @@ _MORE_ROUNDS = 1.05  # a refit sees more rows than the folds that chose its roun
 _REFIT_MARGIN = 1.3  # a refit may take so much longer than predicted
 _FOLDS_WORTH_KEEPING = 3
 _EARLY_BYTES = 20e6  # of fold models in a bundle that is not the last
+_LIMIT_MARGIN = 0.8  # of a limit that selection may use: a refit has more rows, other machines are slower
 _LIKELY = 5  # members to reckon with before an ensemble was chosen
 _CHUNK = 1000  # rows of the holdout predicted between two looks at the clock
 
@@ -59,8 +60,12 @@ class _Chosen:
 class Finaliser:
     """Makes bundles of what a store holds."""
 
-    def __init__(self, store: Store, ensemble: bool, pool: TrialPool, scratch: Path, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, ensemble: bool, limits: Limits, pool: TrialPool, scratch: Path, clock: Clock
+    ) -> None:
         self.store, self.ensemble, self.pool, self.scratch, self.clock = store, ensemble, pool, scratch, clock
+        self.room = np.array([limits.predict_ms_per_row or np.inf, limits.megabytes or np.inf])
+        self.is_limited = bool(np.isfinite(self.room).any())
         self.prepared = store.prepared
         self.task = store.prepared.task
         self._members: tuple[int, ...] = ()  #: of the ensemble last chosen
@@ -91,7 +96,7 @@ class Finaliser:
         chosen = self._select(candidates, 0.2)
         self._members = tuple(chosen.weights)
         if sum(self.store.fold_bytes(number) for number in chosen.weights) > _EARLY_BYTES:
-            chosen = _single(candidates)
+            chosen = self._single(candidates)
         if chosen.loss >= better_than:
             return None
         score = self._oof_score(candidates, is_ensemble=len(chosen.weights) > 1, seconds=0.1)
@@ -120,10 +125,17 @@ class Finaliser:
 
     def _select(self, candidates: Candidates, wanted_s: float) -> _Chosen:
         if not self.ensemble or len(candidates.trials) == 1:
-            return _single(candidates)
+            return self._single(candidates)
         left = self.clock.left()
         until = None if left is None else time.monotonic() + min(wanted_s, left)
-        chosen = select(self.task.metric, candidates.y, candidates.predictions, candidates.weights, until=until)
+        chosen = select(
+            self.task.metric,
+            candidates.y,
+            candidates.predictions,
+            candidates.weights,
+            until=until,
+            is_allowed=self._allowing(candidates),
+        )
         weights = {candidates.trials[place].number: weight for place, weight in chosen.weights.items()}
         return _Chosen(weights, chosen.loss)
 
@@ -136,7 +148,29 @@ class Finaliser:
             ensemble=is_ensemble,
             seed=self.task.seed,
             seconds=seconds,
+            is_allowed=self._allowing(candidates),
         )
+
+    def _single(self, candidates: Candidates) -> _Chosen:
+        """The best of the whole ones that the limits allow; of the rest if there is none."""
+        is_allowed = self._allowing(candidates)
+        allowed = [trial for place, trial in enumerate(candidates.trials) if is_allowed({place})]
+        best = next((trial for trial in allowed if trial.status is TrialStatus.SUCCEEDED), allowed[0])
+        assert best.loss is not None
+        return _Chosen({best.number: 1.0}, best.loss)
+
+    def _allowing(self, candidates: Candidates) -> Callable[[Collection[int]], bool]:
+        """Whether members, by place, keep the limits together; if none does alone, the one that comes nearest does."""
+        if not self.is_limited:
+            return lambda members: True
+        used = np.array([self._footprint(trial) for trial in candidates.trials]) / (_LIMIT_MARGIN * self.room)
+        nearest = int(np.argmin(used.max(axis=1)))
+        return lambda members: set(members) == {nearest} or bool((used[list(members)].sum(axis=0) <= 1).all())
+
+    def _footprint(self, trial: Trial) -> tuple[float, float]:
+        """Milliseconds a row and megabytes of a member in the final model."""
+        copies = len(trial.fold_losses) if self._keeps_folds(trial) else 1
+        return copies * trial.predict_ms_per_row, copies * trial.megabytes
 
     def _holdout_score(self, weights: Mapping[int, float]) -> Score | None:
         """Of the fold models together, on the holdout, or on as much of it as there is time for."""
@@ -248,8 +282,10 @@ class Finaliser:
         return is_spread and is_many and get_learner(trial.proposal.configuration["learner"]).keeps_folds
 
     def _bagged(self, number: int) -> list[Path]:
-        """A member's fold models; only one if there is no time to pack them all."""
+        """A member's fold models; only one if there is no time to pack them all, or if limits count on a refit."""
         folders, left = self.store.fold_folders(number), self.clock.left()
+        if self.is_limited and not self._keeps_folds(self.store.trials[number]):
+            return folders[:1]
         is_late = left is not None and _assemble_s(self.store.fold_bytes(number)) > left
         return folders[:1] if is_late else folders
 
@@ -279,13 +315,6 @@ class Finaliser:
 def _assemble_s(size: float) -> float:
     """Predicted seconds to make and publish a bundle of so many bytes of models."""
     return _ASSEMBLE_S + size / _ASSEMBLE_BYTES_PER_S
-
-
-def _single(candidates: Candidates) -> _Chosen:
-    """The best of the whole ones; of the rest if there is none."""
-    best = next((t for t in candidates.trials if t.status is TrialStatus.SUCCEEDED), candidates.trials[0])
-    assert best.loss is not None
-    return _Chosen({best.number: 1.0}, best.loss)
 
 
 def _about(trial: Trial) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from .learners.base import COLUMNS_PER_FEATURE, Size
 from .search.base import SearchContext, Strategy
 from .space import Space
 from .table.load import TypedTable
-from .types import Budget, Proposal, Score, Source, Task, Trial, TrialStatus
+from .types import Budget, Limits, Proposal, Score, Source, Task, Trial, TrialStatus
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Plan:
     strategy: str = "auto"
     algorithms: Sequence[str] = tuple(LEARNERS)
     ensemble: bool = True
+    limits: Limits = field(default_factory=Limits)
     cores: int = 1  #: trials side by side, one thread each
     publish_every_s: float = 5.0
 
@@ -153,7 +154,7 @@ class _Fit:
     ) -> None:
         self.prepared, self.plan, self.journal, self.pool, self.clock = prepared, plan, journal, pool, clock
         self.store = Store(prepared, journal, scratch)
-        self.final = Finaliser(self.store, plan.ensemble, pool, scratch, clock)
+        self.final = Finaliser(self.store, plan.ensemble, plan.limits, pool, scratch, clock)
         budget = journal.budget()
         self.is_ordered = budget.seconds is None  #: tells in order of asking, so that the seed decides everything
         context = SearchContext(

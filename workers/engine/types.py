@@ -69,6 +69,14 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the model may cost whoever uses it. None: no limit."""
+
+    predict_ms_per_row: float | None = None  #: milliseconds a row in batches of 1,000 on one core, encoding included
+    megabytes: float | None = None  #: of its files before they are compressed
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A dataset with a question: everything that decides what a good model is, nothing about how long to look."""
 
@@ -148,6 +156,8 @@ class Trial:
     cpu_seconds: float = 0.0
     memory_mb: float = 0.0  #: peak private memory
     reason: str | None = None  #: why there is no score, for a human
+    predict_ms_per_row: float = 0.0  #: of its first fold's model, in a batch of 1,000 on one core, encoding included
+    megabytes: float = 0.0  #: of its first fold's model
     best_iterations: tuple[int, ...] = ()  #: per fold, of learners that stop early
     timed: bool = False  #: a clock, and not the configuration, decided where it stopped
 

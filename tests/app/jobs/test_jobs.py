@@ -244,6 +244,18 @@ def test_submit_is_refused_when_the_queue_quota_is_used(
     submit()
 
 
+def test_leaderboard_marks_trials_that_none_beats_in_score_speed_and_size(
+    client: TestClient, tenant: Any, submit: Callable[..., Any], add_trial: Callable[..., None]
+) -> None:
+    job_id = submit()["id"]
+    costs = [(0.10, (5.0, 5.0)), (0.20, (6.0, 1.0)), (0.20, (6.0, 1.0)), (0.30, (6.0, 1.0)), (0.40, (0.1, 5.0))]
+    for number, (loss, cost) in enumerate(costs):
+        add_trial(job_id, number, loss, cost=cost)
+    items = client.get(f"/v1/jobs/{job_id}/leaderboard", headers=tenant.read).json()["items"]
+    assert [item["is_pareto"] for item in items] == [True, True, True, False, True]
+    assert (items[0]["predict_ms_per_row"], items[0]["megabytes"]) == (5.0, 5.0)
+
+
 def test_leaderboard_ranks_full_trials_when_some_are_partial_or_failed(
     client: TestClient, tenant: Any, submit: Callable[..., Any], add_trial: Callable[..., None],
     add_model: Callable[..., UUID],

@@ -34,9 +34,21 @@ def test_row_weights_count() -> None:
     assert max(select("mae", y, [ones, zeros], weights).weights.items(), key=lambda item: item[1])[0] == 1
 
 
+def test_only_what_is_allowed_together_is_chosen() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=2000)
+    predictions = [y + rng.normal(size=2000) for _ in range(6)]
+    chosen = select("rmse", y, predictions, is_allowed=lambda members: len(members) <= 2 and 0 not in members)
+    assert len(chosen.weights) == 2
+    assert 0 not in chosen.weights
+    assert len(select("rmse", y, predictions).weights) > 2
+
+
 def test_nothing_to_choose_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="candidate"):
         select("rmse", np.zeros(3), [])
+    with pytest.raises(ValueError, match="candidate"):
+        select("rmse", np.zeros(3), [np.zeros(3)], is_allowed=lambda members: False)
 
 
 def test_bbc_is_honest_where_the_best_of_many_is_only_lucky() -> None:

@@ -21,7 +21,7 @@ from workers.engine.errors import NoModelError
 from workers.engine.evaluation.pool import warm_up
 from workers.engine.fit import FitResult, Plan, fit
 from workers.engine.journal import FolderJournal
-from workers.engine.types import Budget, Scheme, TaskKind, TrialStatus
+from workers.engine.types import Budget, Limits, Scheme, TaskKind, TrialStatus
 
 QUICK = Plan(algorithms=("dummy", "linear", "naive_bayes", "nearest_neighbours", "svm"), cores=2)
 
@@ -213,6 +213,28 @@ def test_every_strategy_yields_a_model(strategy: str, make_problem: Callable[...
     result, _ = solve(problem, plan, Budget(seconds=None, trials=8), tmp_path)
     assert len(result.trials) == 8
     assert result.score.value > 0.8
+
+
+@pytest.mark.parametrize("limits", [Limits(megabytes=0.06), Limits(predict_ms_per_row=0.02, megabytes=0.06)])
+@pytest.mark.parametrize("ensemble", [True, False])
+def test_members_are_left_out_until_the_model_keeps_its_limits(
+    limits: Limits, ensemble: bool, make_problem: Callable[..., Any], tmp_path: Path
+) -> None:
+    learners = ("dummy", "linear", "naive_bayes", "extra_trees", "random_forest")
+    problem = make_problem(TaskKind.BINARY)
+    plan = Plan(algorithms=learners, cores=2, strategy="random", ensemble=ensemble, limits=limits)
+    result, _ = solve(problem, plan, Budget(seconds=None, trials=14), tmp_path)
+    used = [trial for trial in result.trials if trial.number in result.weights]
+    assert max(trial.megabytes for trial in result.trials) > 0.06
+    assert sum(trial.megabytes for trial in used) <= 0.06
+    assert sum(trial.predict_ms_per_row for trial in used) <= (limits.predict_ms_per_row or 100)
+
+
+def test_the_smallest_is_the_model_when_none_keeps_the_limits(make_problem: Callable[..., Any], tmp_path: Path) -> None:
+    plan = Plan(algorithms=("extra_trees", "linear"), cores=2, limits=Limits(megabytes=1e-6))
+    result, _ = solve(make_problem(TaskKind.BINARY), plan, Budget(seconds=None, trials=4), tmp_path)
+    (number,) = result.weights
+    assert number == min(result.trials, key=lambda trial: trial.megabytes).number
 
 
 def test_a_trial_that_needs_more_than_its_share_is_no_model(make_problem: Callable[..., Any], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ repeats the picking on bootstrap samples of the out-of-fold rows and scores each
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ def bbc_score(
     ensemble: bool,
     seed: int,
     seconds: float | None = 1.0,
+    is_allowed: Callable[[Collection[int]], bool] = lambda members: True,
 ) -> Score:
     """The score to expect of what selection picked, with its 95 % interval.
 
@@ -45,6 +46,7 @@ def bbc_score(
         ensemble: whether selection builds an ensemble or takes the single best.
         seed: of the bootstrap.
         seconds: to spend at most; None: all bootstraps, so that the result is reproducible.
+        is_allowed: as `select` was told.
     """
     rng = np.random.default_rng(seed)
     n, until = len(y), None if seconds is None else time.monotonic() + seconds
@@ -58,7 +60,8 @@ def bbc_score(
         outside = left if len(left) <= most else rng.choice(left, most, replace=False)
         if not len(outside) or len(np.unique(y[outside])) < 2:
             continue
-        losses.append(_picked_loss(metric, y, predictions, weights, inside, outside, ensemble))
+        rounds = _ROUNDS if ensemble else 1
+        losses.append(_picked_loss(metric, y, predictions, weights, inside, outside, rounds, is_allowed))
     if not losses:  # so few rows that no sample leaves two values out
         value = score(metric, y, predictions[0], weights)
         return Score(metric=metric, value=value, low=value, high=value, method="cv", rows=n)
@@ -88,11 +91,11 @@ def _picked_loss(
     weights: NDArray[np.float64] | None,
     inside: Array,
     outside: Array,
-    ensemble: bool,
+    rounds: int,
+    is_allowed: Callable[[Collection[int]], bool],
 ) -> float:
     w_in, w_out = (None, None) if weights is None else (weights[inside], weights[outside])
-    rounds = _ROUNDS if ensemble else 1
-    picked = select(metric, y[inside], [p[inside] for p in predictions], w_in, rounds=rounds)
+    picked = select(metric, y[inside], [p[inside] for p in predictions], w_in, rounds=rounds, is_allowed=is_allowed)
     return loss(metric, y[outside], blend([p[outside] for p in predictions], picked.weights), w_out)
 
 

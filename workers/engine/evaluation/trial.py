@@ -34,6 +34,7 @@ _STOP_FEWEST = 20  # training rows with which a part can be spared
 _AGAIN_MOST = 3000  # training rows up to which a learner that has stopped early fits once more on all of them
 _SAFETY = 0.9  # of the time left that a fit may plan with
 _SLOWER = 1.2  # than the slowest so far may the next fold be
+_BATCH = 1000  # rows in which the speed of predictions is measured
 _PROGRESS = "progress.json"
 
 
@@ -51,6 +52,8 @@ class Outcome:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     memory_mb: float = 0.0  #: private, at the end
+    predict_ms_per_row: float = 0.0
+    megabytes: float = 0.0
 
 
 class Deadline:
@@ -92,6 +95,9 @@ def evaluate(
         fitted = fit_rows(prepared, proposal.configuration, rows, threads=threads, seconds=share)
         prediction = predict(fitted.estimator, fitted.encoder.transform(prepared.rows(valid)), prepared.n_classes)
         save_member(folder / f"fold_{place}", fitted.encoder, fitted.estimator, prepared.task.kind, prepared.n_classes)
+        if not place:
+            outcome.predict_ms_per_row = _ms_per_row(prepared, fitted, np.asarray(valid))
+            outcome.megabytes = sum(path.stat().st_size for path in (folder / "fold_0").iterdir()) / 1e6
         sums.add(np.asarray(valid), prediction)
         outcome.fold_losses.append(_loss(prepared, np.asarray(valid), prediction))
         outcome.best_iterations += fitted.iterations
@@ -117,6 +123,14 @@ def salvage(prepared: PreparedTask, folder: Path) -> Outcome | None:
     _stop(outcome, folds)
     _conclude(prepared, outcome, oof, folder)
     return outcome
+
+
+def _ms_per_row(prepared: PreparedTask, fitted: Fitted, rows: Array) -> float:
+    """Milliseconds a row in one batch, encoding included."""
+    columns = prepared.rows(np.resize(rows, _BATCH))
+    started = time.perf_counter()
+    predict(fitted.estimator, fitted.encoder.transform(columns), prepared.n_classes)
+    return 1000 * (time.perf_counter() - started) / _BATCH
 
 
 class _Sums:
