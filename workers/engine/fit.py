@@ -289,16 +289,9 @@ class _Fit:
         self._progress("searching")
 
     def _abandon(self) -> None:
-        """Time is over: what still runs ends without a score."""
-        running = sorted(set(self.asked) - set(self.store.trials) - set(self.again))
-        self.pool.kill_all()
-        for number in running:
-            reason = "the job's time was over"
-            trial = Trial(
-                number=number, proposal=self.asked[number], status=TrialStatus.TIMED_OUT, reason=reason, timed=True
-            )
-            self.journal.told(trial, None)
-            self.store.add(trial)
+        """Time is over: what still runs ends with the folds that it has done."""
+        for finished in self.pool.stop_all("the job's time was over"):
+            self._take(finished)
 
     def _last_resort(self) -> None:
         """Nothing had a score: class frequencies or the mean, which take no time, are a model too."""

@@ -154,6 +154,18 @@ class TrialPool:
         finished = [self._collect(sentinel) for sentinel in ended if isinstance(sentinel, int)]
         return sorted(finished, key=lambda one: one.trial.number)
 
+    def stop_all(self, reason: str) -> list[Finished]:
+        """End everything that runs, as if its time were over: folds that were done count."""
+        with self._lock:
+            current = dict(self._running)
+            for running in current.values():
+                if running.verdict is None and running.process.is_alive():
+                    running.verdict = TrialStatus.TIMED_OUT, reason
+        for running in current.values():
+            kill_tree(running.process.pid or 0)
+        finished = [self._collect(sentinel) for sentinel in current]
+        return sorted(finished, key=lambda one: one.trial.number)
+
     def kill_all(self) -> None:
         """End everything that runs; it is as if it had never been submitted."""
         with self._lock:

@@ -127,6 +127,24 @@ def test_when_time_runs_out_the_folds_done_are_the_result(pool: TrialPool, monke
     assert (ended.folder / "oof.npy").exists()
 
 
+def test_when_all_are_stopped_the_folds_done_are_results(pool: TrialPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LEARNERS, "hostile", "/hostile:STALL")
+    monkeypatch.setitem(LEARNERS, "endless", "/hostile:LOOP_FOR_EVER")
+    pool.submit(0, Proposal(configuration={"learner": "hostile"}), seconds=60, memory_mb=2000)
+    until = time.monotonic() + 30
+    while (
+        not (pool.scratch / "trial_0" / "oof_2.npy").exists() or not (pool.scratch / "trial_0/progress.json").exists()
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    pool.submit(1, Proposal(configuration={"learner": "endless"}), seconds=60, memory_mb=2000)
+    one, other = pool.stop_all("the end")
+    assert (one.trial.number, one.trial.status, len(one.trial.fold_losses)) == (0, TrialStatus.STOPPED, 2)
+    assert (other.trial.status, other.trial.reason, other.trial.timed) == (TrialStatus.TIMED_OUT, "the end", True)
+    assert not pool.running
+    assert not processes_that_mention(str(pool.scratch))
+
+
 def test_what_a_trial_leaves_behind_ends_with_it(pool: TrialPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LEARNERS, "hostile", "/hostile:LEAVE_DAEMONS")
     ended = run(pool, Proposal(configuration={"learner": "hostile"}, fidelity=Fidelity(folds=2)))
