@@ -1,4 +1,4 @@
-"""The default strategy. Cold: hand-written configurations, cheap and strong first, then a surrogate and halving."""
+"""The default strategy. Cold: hand-written configurations, cheap and strong first, then halving near what works."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from ..learners.base import COLUMNS_PER_FEATURE, Size
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext
-from .bayesian import Model
 from .halving import AsynchronousHalving
-from .surrogates import GaussianProcess
 
 #: Opening order: one that is done at once, then the families that win tables, and cheap ones of other kinds, which
 #: give an ensemble what it lacks; second configurations later.
@@ -49,20 +47,18 @@ _SEARCH_SHARE = 0.8  # of the budget that is for trials
 _LEAST_SHARE = 0.05  # of the budget that is always thought to be left: it may have been extended
 _PATIENCE = 20  # random configurations looked at for one that can finish
 _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to how learners did
-_STRANGERS = 0.3  # share of newcomers that are random once the surrogate knows something
 _START_S = 0.3  # of a trial, whatever it does
 _ENOUGH = 3  # trials that tell how fast the machine is
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 
 
 class Auto:
-    """Opening book at full fidelity, what can't finish left out; then newcomers by a surrogate, and halving."""
+    """Opening book at full fidelity, what can't finish left out; then halving, learners drawn by how well they did."""
 
     def __init__(self, context: SearchContext) -> None:
         self._context = context
         self._rng = np.random.default_rng(context.seed + 1)
         self._halving = AsynchronousHalving(context)
-        self._model = Model(context.space, GaussianProcess(), self._rng, self._halving.fidelities[0])
         self._best: dict[str, float] = defaultdict(lambda: float("inf"))  #: full-fidelity loss by learner
         self._told: set[str] = set()
         self._spent_s = 0.0
@@ -81,7 +77,6 @@ class Auto:
         configuration = trial.proposal.configuration
         self._told.add(canonical(configuration))
         self._halving.tell(trial)
-        self._model.tell(trial)
         self._spent_s += trial.seconds
         if trial.loss is not None and not trial.timed and configuration["learner"] in self._context.space.learners:
             self._slowness.append(trial.seconds / (self._cost(trial.proposal) + _START_S))
@@ -104,12 +99,6 @@ class Auto:
                 yield configuration
 
     def _newcomer(self) -> Proposal | None:
-        if self._rng.random() >= _STRANGERS:
-            promising = self._model.propose(self._draw, self._seconds_of)
-            if promising is not None:
-                proposal = self._halving.newcomer(lambda: promising, Source.SURROGATE)
-                if proposal is not None and self._affordable(proposal):
-                    return proposal
         for _ in range(_PATIENCE):
             proposal = self._halving.newcomer(self._draw)
             if proposal is not None and self._affordable(proposal):
@@ -118,12 +107,6 @@ class Auto:
 
     def _draw(self) -> Configuration:
         return self._context.space.sample(self._rng, self._learner())
-
-    def _seconds_of(self, configuration: Configuration) -> float:
-        """Predicted seconds of a newcomer. Without a time limit nothing is dear."""
-        if self._context.seconds is None:
-            return 1.0
-        return _START_S + self._cost(Proposal(configuration=configuration, fidelity=self._halving.fidelities[0]))
 
     def _learner(self) -> str:
         """A learner: now and then any, else the better its best loss ranks the likelier."""

@@ -28,33 +28,26 @@ _PATIENCE = 100
 
 
 class Model:
-    """What is known of losses at one fidelity, and which configuration promises most."""
+    """What is known of losses at full fidelity, and which configuration promises most."""
 
-    def __init__(self, space: Space, surrogate: Surrogate, rng: np.random.Generator, fidelity: Fidelity) -> None:
-        self._space, self._surrogate, self._rng, self._fidelity = space, surrogate, rng, fidelity
+    def __init__(self, space: Space, surrogate: Surrogate, rng: np.random.Generator) -> None:
+        self._space, self._surrogate, self._rng = space, surrogate, rng
         self._losses: dict[str, float] = {}
         self._configurations: dict[str, Configuration] = {}
         self._tried: set[str] = set()
         self._places: dict[str, int] = defaultdict(lambda: len(self._places))  #: slot -> column
 
     def tell(self, trial: Trial) -> None:
-        """Take note of a loss; one at full fidelity also tells of its first fold."""
+        """Take note of a loss."""
         configuration = trial.proposal.configuration
         text = canonical(configuration)
         self._tried.add(text)
-        loss = _loss_at(trial, self._fidelity)
-        if loss is not None and configuration["learner"] in self._space.learners:
-            self._losses[text], self._configurations[text] = loss, configuration
+        is_known = configuration["learner"] in self._space.learners
+        if is_known and trial.loss is not None and trial.proposal.fidelity == Fidelity():
+            self._losses[text], self._configurations[text] = trial.loss, configuration
 
-    def propose(
-        self, draw: Callable[[], Configuration], cost: Callable[[Configuration], float] = lambda configuration: 1.0
-    ) -> Configuration | None:
-        """The candidate with most expected improvement by the root of its cost; None while too little is known.
-
-        Args:
-            draw: makes a random candidate.
-            cost: predicted seconds; what takes long must promise more.
-        """
+    def propose(self, draw: Callable[[], Configuration]) -> Configuration | None:
+        """The candidate with most expected improvement; None while too little is known. `draw` makes a random one."""
         if len(self._losses) < _FEWEST:
             return None
         candidates = self._candidates(draw)
@@ -68,8 +61,7 @@ class Model:
         known, unknown = (_padded(matrix, width) for matrix in (known, unknown))
         self._surrogate.fit(known, y)
         gain = expected_improvement(*self._surrogate.predict(unknown), float(y.min()))
-        worth = gain / np.sqrt([max(cost(configuration), 1e-3) for configuration in candidates])
-        return candidates[int(np.argmax(worth))]
+        return candidates[int(np.argmax(gain))]
 
     def _candidates(self, draw: Callable[[], Configuration]) -> list[Configuration]:
         best = sorted(self._losses, key=lambda text: (self._losses[text], text))[:_PARENTS]
@@ -105,7 +97,7 @@ class BayesianOptimisation:
     def __init__(self, context: SearchContext) -> None:
         self._space = context.space
         self._rng = np.random.default_rng(context.seed)
-        self._model = Model(self._space, type(self).surrogate(), self._rng, Fidelity())
+        self._model = Model(self._space, type(self).surrogate(), self._rng)
         self._first = iter(self._space.defaults())
         self._seen: set[str] = set()
 
@@ -174,13 +166,6 @@ def expected_improvement(mean: Array, std: Array, best: float) -> Array:
     """Of a loss over the best so far (Jones et al. 1998)."""
     z = (best - mean) / std
     return np.asarray(std * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)))
-
-
-def _loss_at(trial: Trial, fidelity: Fidelity) -> float | None:
-    if trial.proposal.fidelity == fidelity:
-        return trial.loss
-    is_whole = trial.proposal.fidelity == Fidelity() and trial.loss is not None
-    return trial.fold_losses[0] if is_whole and fidelity == Fidelity(folds=1) and trial.fold_losses else None
 
 
 def _padded(matrix: Array, width: int) -> Array:

@@ -69,16 +69,14 @@ class AsynchronousHalving:
                     return proposal
         return None
 
-    def newcomer(
-        self, draw: Callable[[], Configuration] | None = None, source: Source = Source.RANDOM
-    ) -> Proposal | None:
+    def newcomer(self, draw: Callable[[], Configuration] | None = None) -> Proposal | None:
         """A configuration not seen before, drawn from all of the space if no `draw` is given, where newcomers start."""
         for _ in range(_PATIENCE):
             configuration = draw() if draw is not None else self._space.sample(self._rng)
             text = canonical(configuration)
             if text not in self._seen:
                 self._seen.add(text)
-                return Proposal(configuration=configuration, fidelity=self._start(), source=source)
+                return Proposal(configuration=configuration, fidelity=self._start(), source=Source.RANDOM)
         return None
 
     def _start(self) -> Fidelity:
