@@ -27,7 +27,7 @@ up: $(STAMP)  ## Serve until Ctrl-C; data is kept between runs
 	$(BIN)/python -m app.cli up
 
 test: check  ## Everything that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 check: $(STAMP)  ## Lint, types, import arrows, migration drift
 	$(BIN)/ruff check .

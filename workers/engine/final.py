@@ -68,7 +68,7 @@ class Finaliser:
         self.is_limited = bool(np.isfinite(self.room).any())
         self.prepared = store.prepared
         self.task = store.prepared.task
-        self._members: tuple[int, ...] = ()  #: of the ensemble last chosen
+        self._members: tuple[int, ...] = ()  #: of the ensemble last chosen, heaviest first
 
     def reserve_s(self) -> float:
         """Seconds to keep for `run`."""
@@ -79,8 +79,8 @@ class Finaliser:
         holdout = 0.0 if self.prepared.splits.holdout is None else _HOLDOUT_S
         size = sum(self._final_bytes(trial.number) for trial in best)
         fixed = _SELECT_S + holdout + 0.3 + _assemble_s(size)
-        refits = sum(self._refit_s(trial) for trial in best) / self.pool.workers
-        return min(0.2 * budget, fixed) + min(_REFIT_SHARE * budget, refits)
+        _, refits = self._refits_within(best, _REFIT_SHARE * budget)
+        return min(0.2 * budget, fixed) + refits
 
     def _likely(self) -> list[Trial]:
         """Who would be in the model now: the ensemble last chosen; before there is one, some of the best."""
@@ -94,7 +94,7 @@ class Finaliser:
         if candidates is None:
             return None
         chosen = self._select(candidates, 0.2)
-        self._members = tuple(chosen.weights)
+        self._members = tuple(sorted(chosen.weights, key=lambda number: (-chosen.weights[number], number)))
         if sum(self.store.fold_bytes(number) for number in chosen.weights) > _EARLY_BYTES:
             chosen = self._single(candidates)
         if chosen.loss >= better_than:
@@ -199,16 +199,22 @@ class Finaliser:
 
     def _plan_refits(self, weights: Mapping[int, float]) -> list[int]:
         """Numbers of the members to refit, heaviest first: those that gain by it, as far as there is time."""
-        left = self._spare(weights, None)
+        heaviest = sorted(weights, key=lambda number: (-weights[number], number))
+        return self._refits_within([self.store.trials[number] for number in heaviest], self._spare(weights, None))[0]
+
+    def _refits_within(self, members: Sequence[Trial], seconds: float | None) -> tuple[list[int], float]:
+        """Which of these to refit, first come first served, so that all are done in time; and when they are."""
         planned: list[int] = []
-        used = 0.0
-        gaining = [number for number in weights if not self._keeps_folds(self.store.trials[number])]
-        for number in sorted(gaining, key=lambda number: (-weights[number], number)):
-            expected = self._refit_s(self.store.trials[number])
-            if left is None or _REFIT_MARGIN * max(expected, (used + expected) / self.pool.workers) <= left:
-                planned.append(number)
-                used += expected
-        return planned
+        total = done = 0.0
+        for trial in members:
+            if self._keeps_folds(trial):
+                continue
+            expected = self._refit_s(trial)
+            end = _REFIT_MARGIN * max(done / _REFIT_MARGIN, expected, (total + expected) / self.pool.workers)
+            if seconds is None or end <= seconds:
+                planned.append(trial.number)
+                total, done = total + expected, end
+        return planned, done
 
     def _refit(
         self, weights: Mapping[int, float], planned: Sequence[int], meanwhile: Callable[[], None]
@@ -290,9 +296,7 @@ class Finaliser:
         return folders[:1] if is_late else folders
 
     def _refit_s(self, trial: Trial) -> float:
-        """Predicted seconds: a fold's, scaled to all rows; none for a member that keeps its fold models."""
-        if self._keeps_folds(trial):
-            return 0.0
+        """Predicted seconds: a fold's, scaled to all rows."""
         folds = max(1, len(trial.fold_losses))
         fold = self.prepared.splits.folds[0][0]
         return trial.seconds / folds * len(self.prepared.y) / max(1, len(fold))

@@ -49,7 +49,7 @@ class GaussianProcess:
 class Forest:
     """Extremely randomised trees; trees that disagree are uncertain (SMAC: Hutter et al. 2011)."""
 
-    _TREES = 48
+    _TREES = 24
 
     def fit(self, X: Array, y: Array) -> None:
         """Grow the trees."""
