@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from app.client import ClientError
 from benchmarks.baselines import loss
 from benchmarks.corpus import CorpusTask, Split, read_tasks, split
 from benchmarks.memory import PeakMemory
@@ -114,7 +115,7 @@ def run_warmstart(task: CorpusTask, parts: Split, seconds: float, seed: int) -> 
                 prediction, details = warmstart(
                     stack.client, task, parts.train, parts.test, seconds, seed, parts.classes
                 )
-            except RuntimeError as error:
+            except (RuntimeError, ClientError) as error:
                 return None, {"error": str(error)}
             places = np.resize(np.arange(len(parts.test)), 1000)
             rows = as_rows(parts.test.iloc[places].drop(columns=task.target))
@@ -185,7 +186,7 @@ def report(runs: Runs, tasks: list[CorpusTask], seeds: list[int], systems: list[
             wins = np.sum(losses[:, systems.index(US)] < losses[:, place])
             print(f"better than {system} on {wins} of {len(rows)}" if system != US else "")
     if US in systems and "catboost" in systems:
-        losing(runs, tasks, seeds)
+        report_losses(runs, tasks, seeds)
 
 
 def _measured(rows: list[tuple[str, list[Result]]], key: str) -> np.ndarray:
@@ -193,7 +194,7 @@ def _measured(rows: list[tuple[str, list[Result]]], key: str) -> np.ndarray:
     return np.array([[result.get(key, np.nan) for result in results] for _, results in rows])
 
 
-def losing(runs: Runs, tasks: list[CorpusTask], seeds: list[int]) -> None:
+def report_losses(runs: Runs, tasks: list[CorpusTask], seeds: list[int]) -> None:
     """Tasks where the paired bootstrap over test rows shows a loss of more than 2 % against default CatBoost."""
     for task in tasks:
         done = [seed for seed in seeds if _has_loss(runs, task, seed)]

@@ -24,6 +24,7 @@ from app.jobs.tables import Job, JobState, Worker
 from app.local.valkey import Valkey
 from app.projects.tables import Project
 from app.settings import Settings
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -117,15 +118,6 @@ def sent(broker: redis.Redis) -> list[UUID]:
     messages = [json.loads(message) for message in reversed(broker.lrange(QUEUE, 0, -1))]
     assert {message["headers"]["task"] for message in messages} <= {TASK}
     return [UUID(json.loads(b64decode(message["body"]))[0][0]) for message in messages]
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """What the condition returns once it is true."""
-    until = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return result
 
 
 def test_the_oldest_go_first_and_only_two_wait_when_no_worker_is_there(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.harness import House, make_table, running_house
+from tests.chaos.client import make_table
+from tests.chaos.harness import House, running_house
 
 
 @pytest.fixture(scope="session")

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import psutil
 import psycopg
 import redis
@@ -32,6 +29,7 @@ from app.local.postgres import Postgres
 from app.local.supervisor import ensure_first_key
 from app.local.valkey import Valkey
 from app.migrate import upgrade
+from tests.chaos.client import Client
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -123,7 +121,7 @@ class House:
         with self.sql() as connection:
             connection.execute(_WITNESSES)
         self.tend()
-        self.client = Client(self, f"http://127.0.0.1:{self.port}", key)
+        self.client = Client(self.pause, f"http://127.0.0.1:{self.port}", key)
         self.wait(lambda: self.client.get("/readyz").status_code == 200, 60)
         self.settle()
 
@@ -396,139 +394,6 @@ class House:
         command = [sys.executable, HERE / "role.py", role, self.parts[name].mutation]
         log = self.folder / f"{name}.log"
         return children.start(command, log=log, env=environment, on_parent_death=signal.SIGKILL, cwd=self.folder)
-
-
-@dataclass
-class Client:
-    """Sends requests until they are answered, and keeps every acknowledgement and every fault of the service."""
-
-    house: House
-    url: str
-    key: str
-    acknowledged: list[str] = field(default_factory=list)  #: ids of jobs answered with 202
-    faults: list[str] = field(default_factory=list)  #: answers that the service must never give
-    refusals: int = 0  #: 503 with Retry-After
-
-    def __post_init__(self) -> None:
-        self.http = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=httpx.Timeout(15, connect=2)
-        )
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        """One try of a GET; 599 without an answer."""
-        return self.send("GET", path, **options)
-
-    def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One try; 599 when the API is not there."""
-        try:
-            answer = self.http.request(method, path, **options)
-        except httpx.TransportError:
-            return httpx.Response(599, json={})
-        if answer.status_code == 503 and "Retry-After" in answer.headers:
-            self.refusals += 1
-        elif answer.status_code >= 500 and path != "/readyz":
-            self.faults.append(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer
-
-    def ask(self, method: str, path: str, seconds: float = 60.0, **options: Any) -> Any:
-        """Until it is answered, tending the house meanwhile; the decoded answer."""
-        headers = options.pop("headers", {})
-        if method == "POST":
-            headers = {"Idempotency-Key": f'"{uuid4()}"'} | headers
-        until = time.monotonic() + seconds
-        while (answer := self.send(method, path, headers=headers, **options)).status_code >= 500:
-            assert time.monotonic() < until, f"{method} {path} is not answered"
-            self.house.pause(0.1)
-        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
-        return answer.json() if answer.content else {}
-
-    def upload(self, content: bytes) -> str:
-        """A dataset's id."""
-        return self.ask("POST", "/v1/datasets", params={"name": "rows"}, content=content)["id"]
-
-    def submit(self, dataset_id: str, **spec: Any) -> str:
-        """A job's id, once it is acknowledged."""
-        body = quick(dataset_id) | spec
-        job_id = self.ask("POST", "/v1/jobs", json=body)["id"]
-        self.acknowledged.append(job_id)
-        return job_id
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        """As it is now."""
-        return self.ask("GET", f"/v1/jobs/{job_id}")
-
-
-class Killer(threading.Thread):
-    """Sends SIGKILL at random moments; the main thread tends. Only signals from here: children follow their thread."""
-
-    def __init__(self, house: House, kills: int, mean_s: float, seed: int, weights: dict[str, float]) -> None:
-        super().__init__(name="killer", daemon=True)
-        self._house, self._kills, self._mean_s, self._weights = house, kills, mean_s, weights
-        self._rng = random.Random(seed)
-        self.done: Counter[str] = Counter()
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        """Kill."""
-        try:
-            while self.done.total() < self._kills:
-                time.sleep(self._rng.expovariate(1 / self._mean_s))
-                kind = self._rng.choices(list(self._weights), list(self._weights.values()))[0]
-                if (pid := self._victim(kind)) is not None:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                        self.done[kind] += 1
-        except BaseException as error:  # shown by the test
-            self.error = error
-
-    def _victim(self, kind: str) -> int | None:
-        until = time.monotonic() + 1.0
-        while time.monotonic() < until:
-            if candidates := self._candidates(kind):
-                return self._rng.choice(candidates)
-            time.sleep(0.01)
-        return None
-
-    def _candidates(self, kind: str) -> list[int]:
-        parts = [part for part in self._house.parts.values() if part.name.rstrip("0123456789") == kind]
-        if kind == "trial":
-            return self._house.trials()
-        if kind == "runner":
-            workers = [part for part in self._house.parts.values() if part.name.startswith("worker") and part.is_alive]
-            return [runner for worker in workers for runner in self._house.runners(worker.name) if template(runner)]
-        return [part.process.pid for part in parts if part.process is not None and part.is_alive]
-
-
-def quick(dataset_id: str) -> dict[str, Any]:
-    """A job that takes a second."""
-    return {
-        "dataset_id": dataset_id,
-        "target": "y",
-        "budget": {"seconds": None, "trials": 3},
-        "algorithms": {"include": ["dummy", "linear", "naive_bayes"]},
-        "validation": {"folds": 2},
-    }
-
-
-def slow(trials: int = 4) -> dict[str, Any]:
-    """What makes a job one whose trials take a second each, two side by side."""
-    return {
-        "budget": {"seconds": None, "trials": trials},
-        "algorithms": {"include": ["slow"]},
-        "strategy": "random",
-        "ensemble": False,
-    }
-
-
-def make_table(rows: int = 80, seed: int = 0) -> bytes:
-    """Numbers, categories and gaps that tell something of y."""
-    rng = random.Random(seed)
-    lines = ["age,job,debt,y"]
-    for _ in range(rows):
-        age, job = rng.randint(18, 80), rng.choice("abc")
-        debt = "" if rng.random() < 0.1 else f"{rng.gauss(0, 1):.4f}"
-        lines.append(f"{age},{job},{debt},{'yes' if age + 20 * (job == 'a') + rng.gauss(0, 15) > 55 else 'no'}")
-    return "\n".join(lines).encode() + b"\n"
 
 
 def template(runner: int) -> int | None:

@@ -7,7 +7,8 @@ from signal import SIGCONT, SIGSTOP
 
 import psutil
 
-from tests.chaos.harness import LEASE_S, House, slow
+from tests.chaos.client import slow
+from tests.chaos.harness import LEASE_S, House
 
 
 def long_job_keeps_its_lease(house: House, dataset_id: str) -> None:

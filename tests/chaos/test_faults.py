@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.chaos import sentinels
-from tests.chaos.harness import LEASE_S, TEMPO, House, slow
+from tests.chaos.client import slow
+from tests.chaos.harness import LEASE_S, TEMPO, House
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(600)]
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.harness import House, make_table, slow
+from tests.chaos.client import make_table, slow
+from tests.chaos.harness import House
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(600)]
 

@@ -6,8 +6,7 @@ import dataclasses
 import hashlib
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask
 from app.models.tables import Model
 from app.projects.tables import Project
 from app.settings import Settings
+from tests.waiting import wait_for
 from workers import processes
 from workers.engine.bundle import open_bundle
 from workers.journal import DatabaseJournal
@@ -135,15 +135,6 @@ def undisturbed(works: Works) -> UUID:
     return job_id
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """What the condition returns once it is true."""
-    until = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return result
-
-
 def test_a_job_leaves_a_model_its_log_and_knowledge_when_it_succeeds(works: Works, undisturbed: UUID) -> None:
     job = works.job(undisturbed)
     assert (job.state, job.reproducible, job.error) == (JobState.SUCCEEDED, True, None)
@@ -169,7 +160,7 @@ def test_a_job_ends_as_if_nothing_had_happened_when_its_runner_is_killed_half_wa
     works.nursery.keep(runner)
     thread = threading.Thread(target=works.supervisor.run, args=(job_id,), daemon=True)
     thread.start()
-    wait_for(lambda: sum(row.status is not None for row in works.log(job_id)) >= 2)
+    wait_for(lambda: sum(row.status is not None for row in works.log(job_id)) >= 2, 60)
     processes.send(runner.pid, signal.SIGKILL)
     thread.join(30)
     told = {row.number: row.told_at for row in works.log(job_id) if row.status is not None}

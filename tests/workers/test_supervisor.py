@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -17,6 +16,7 @@ from app.database import Database
 from app.jobs.tables import Job, JobState
 from app.models.tables import Model
 from app.settings import Settings
+from tests.waiting import wait_for
 from workers import processes
 from workers.nursery import Nursery
 from workers.scratch import clear_scratch
@@ -33,15 +33,6 @@ def supervised(supervisor: Supervisor, job_id: UUID) -> Iterator[threading.Threa
     finally:
         thread.join(20)
         assert not thread.is_alive()
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """What the condition returns once it is true."""
-    until = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return result
 
 
 def token_of(nursery: Nursery) -> str:

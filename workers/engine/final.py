@@ -68,7 +68,7 @@ class Finaliser:
         self.is_limited = bool(np.isfinite(self.room).any())
         self.prepared = store.prepared
         self.task = store.prepared.task
-        self._members: tuple[int, ...] = ()  #: of the ensemble last chosen, heaviest first
+        self._members: list[Trial] = []  #: of the ensemble last chosen, heaviest first
 
     def reserve_s(self) -> float:
         """Seconds to keep for `run`."""
@@ -84,9 +84,10 @@ class Finaliser:
 
     def _likely(self) -> list[Trial]:
         """Who would be in the model now: the ensemble last chosen; before there is one, some of the best."""
-        if self._members:
-            return [self.store.trials[number] for number in self._members]
-        return self.store.scored()[: _LIKELY if self.ensemble else 1]
+        return self._members or self.store.scored()[: _LIKELY if self.ensemble else 1]
+
+    def _heaviest_first(self, weights: Mapping[int, float]) -> list[Trial]:
+        return [self.store.trials[number] for number in sorted(weights, key=lambda number: (-weights[number], number))]
 
     def best_so_far(self, better_than: float) -> Finished | None:
         """A bundle of fold models while the search goes on; None if its loss is no better, or nothing is there."""
@@ -94,7 +95,7 @@ class Finaliser:
         if candidates is None:
             return None
         chosen = self._select(candidates, 0.2)
-        self._members = tuple(sorted(chosen.weights, key=lambda number: (-chosen.weights[number], number)))
+        self._members = self._heaviest_first(chosen.weights)
         if sum(self.store.fold_bytes(number) for number in chosen.weights) > _EARLY_BYTES:
             chosen = self._single(candidates)
         if chosen.loss >= better_than:
@@ -199,8 +200,7 @@ class Finaliser:
 
     def _plan_refits(self, weights: Mapping[int, float]) -> list[int]:
         """Numbers of the members to refit, heaviest first: those that gain by it, as far as there is time."""
-        heaviest = sorted(weights, key=lambda number: (-weights[number], number))
-        return self._refits_within([self.store.trials[number] for number in heaviest], self._spare(weights, None))[0]
+        return self._refits_within(self._heaviest_first(weights), self._spare(weights, None))[0]
 
     def _refits_within(self, members: Sequence[Trial], seconds: float | None) -> tuple[list[int], float]:
         """Which of these to refit, first come first served, so that all are done in time; and when they are."""
@@ -210,7 +210,7 @@ class Finaliser:
             if self._keeps_folds(trial):
                 continue
             expected = self._refit_s(trial)
-            end = _REFIT_MARGIN * max(done / _REFIT_MARGIN, expected, (total + expected) / self.pool.workers)
+            end = max(done, _REFIT_MARGIN * max(expected, (total + expected) / self.pool.workers))
             if seconds is None or end <= seconds:
                 planned.append(trial.number)
                 total, done = total + expected, end

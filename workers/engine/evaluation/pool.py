@@ -130,7 +130,6 @@ class TrialPool:
         iterations: int | None,
         seconds: float | None,
         memory_mb: int,
-        threads: int | None = None,
     ) -> None:
         """Start a refit of trial `number` on all rows; its folder is `scratch/refit_<number>`."""
         self._start(
@@ -139,7 +138,7 @@ class TrialPool:
                 folder=self.scratch / f"refit_{number}",
                 number=number,
                 proposal=proposal,
-                threads=threads or self.threads,
+                threads=self.threads,
                 seconds=seconds,
                 memory_mb=memory_mb,
                 is_refit=True,

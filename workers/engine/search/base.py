@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ..types import Proposal, Trial
+from ..space import canonical
+from ..types import Configuration, Proposal, Trial
 
 if TYPE_CHECKING:
     from ..learners.base import Size
     from ..space import Space
+
+
+_PATIENCE = 100  # draws that found nothing new before the space counts as exhausted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +42,24 @@ class Strategy(Protocol):
     def tell(self, trial: Trial) -> None:
         """Take note of a finished trial, whoever proposed it."""
         ...
+
+
+class Seen:
+    """Configurations that were proposed or told, so that none is proposed twice."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+
+    def add(self, configuration: Configuration) -> bool:
+        """Remember it; whether it is new."""
+        size = len(self._texts)
+        self._texts.add(canonical(configuration))
+        return len(self._texts) > size
+
+    def first_new(self, configurations: Iterable[Configuration]) -> Configuration | None:
+        """The first that was not there, which is now; None if there is none."""
+        return next((configuration for configuration in configurations if self.add(configuration)), None)
+
+    def draw(self, draw: Callable[[], Configuration]) -> Configuration | None:
+        """A new one by drawing until there is; None if the space seems exhausted."""
+        return self.first_new(draw() for _ in range(_PATIENCE))

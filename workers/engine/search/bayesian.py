@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ..catalog import get_learner
-from ..space import Space, canonical, decode, encode
+from ..space import canonical, encode, mutated
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
-from .base import SearchContext
+from .base import SearchContext, Seen
 from .surrogates import Forest, GaussianProcess, Surrogate
 
 Array = NDArray[np.float64]
@@ -22,71 +18,6 @@ Array = NDArray[np.float64]
 _FEWEST = 6  # trials that a surrogate can learn from
 _MOST = 200  # trials that it learns from: the best half and the last half of more
 _RANDOM, _PARENTS, _CHILDREN = 120, 5, 16  # candidates: random ones, and mutants of the best
-_STEP = 0.15  # standard deviation of a mutated number, of its range
-_MUTATED, _REDRAWN = 0.5, 0.2  # chance of a number, of a choice, to change
-_PATIENCE = 100
-
-
-class Model:
-    """What is known of losses at full fidelity, and which configuration promises most."""
-
-    def __init__(self, space: Space, surrogate: Surrogate, rng: np.random.Generator) -> None:
-        self._space, self._surrogate, self._rng = space, surrogate, rng
-        self._losses: dict[str, float] = {}
-        self._configurations: dict[str, Configuration] = {}
-        self._tried: set[str] = set()
-        self._places: dict[str, int] = defaultdict(lambda: len(self._places))  #: slot -> column
-
-    def tell(self, trial: Trial) -> None:
-        """Take note of a loss."""
-        configuration = trial.proposal.configuration
-        text = canonical(configuration)
-        self._tried.add(text)
-        is_known = configuration["learner"] in self._space.learners
-        if is_known and trial.loss is not None and trial.proposal.fidelity == Fidelity():
-            self._losses[text], self._configurations[text] = trial.loss, configuration
-
-    def propose(self, draw: Callable[[], Configuration]) -> Configuration | None:
-        """The candidate with most expected improvement; None while too little is known. `draw` makes a random one."""
-        if len(self._losses) < _FEWEST:
-            return None
-        candidates = self._candidates(draw)
-        if not candidates:
-            return None
-        texts = self._learned_from()
-        known = self._matrix([self._configurations[text] for text in texts])
-        unknown = self._matrix(candidates)
-        y = normal_scores(np.array([self._losses[text] for text in texts]))
-        width = max(known.shape[1], unknown.shape[1])
-        known, unknown = (_padded(matrix, width) for matrix in (known, unknown))
-        self._surrogate.fit(known, y)
-        gain = expected_improvement(*self._surrogate.predict(unknown), float(y.min()))
-        return candidates[int(np.argmax(gain))]
-
-    def _candidates(self, draw: Callable[[], Configuration]) -> list[Configuration]:
-        best = sorted(self._losses, key=lambda text: (self._losses[text], text))[:_PARENTS]
-        made = [draw() for _ in range(_RANDOM)]
-        made += [mutated(self._configurations[text], self._rng) for text in best for _ in range(_CHILDREN)]
-        fresh = {canonical(configuration): configuration for configuration in made}
-        return [configuration for text, configuration in fresh.items() if text not in self._tried]
-
-    def _learned_from(self) -> list[str]:
-        texts = list(self._losses)
-        if len(texts) <= _MOST:
-            return texts
-        best = sorted(texts, key=lambda text: (self._losses[text], text))[: _MOST // 2]
-        return best + [text for text in texts[-_MOST // 2 :] if text not in set(best)]
-
-    def _matrix(self, configurations: list[Configuration]) -> Array:
-        """(n, slots): a slot that a configuration lacks is 0; choices and learners count half."""
-        rows = [
-            {self._places[slot]: value * (0.5 if "=" in slot else 1.0) for slot, value in encode(c).items()}
-            for c in configurations
-        ]
-        matrix = np.zeros((len(rows), len(self._places)))
-        for place, row in enumerate(rows):
-            matrix[place, list(row)] = list(row.values())
-        return matrix
 
 
 class BayesianOptimisation:
@@ -97,63 +28,52 @@ class BayesianOptimisation:
     def __init__(self, context: SearchContext) -> None:
         self._space = context.space
         self._rng = np.random.default_rng(context.seed)
-        self._model = Model(self._space, type(self).surrogate(), self._rng)
         self._first = iter(self._space.defaults())
-        self._seen: set[str] = set()
+        self._seen = Seen()
+        self._losses: dict[str, tuple[float, Configuration]] = {}  #: by canonical text, in order of telling
 
     def ask(self) -> Proposal | None:
         """The next default, or the most promising configuration; None if nothing new can be found."""
-        for configuration in self._unseen(self._first):
-            return Proposal(configuration=configuration, source=Source.DEFAULT)
-        promising = self._model.propose(self._draw)
-        if promising is not None and self._is_new(promising):
-            return Proposal(configuration=promising, source=Source.SURROGATE)
-        for configuration in self._unseen(self._draw() for _ in range(_PATIENCE)):
-            return Proposal(configuration=configuration, source=Source.RANDOM)
-        return None
+        if (default := self._seen.first_new(self._first)) is not None:
+            return Proposal(configuration=default, source=Source.DEFAULT)
+        if len(self._losses) >= _FEWEST and (found := self._seen.first_new(self._promising())) is not None:
+            return Proposal(configuration=found, source=Source.SURROGATE)
+        drawn = self._seen.draw(self._draw)
+        return None if drawn is None else Proposal(configuration=drawn, source=Source.RANDOM)
 
     def tell(self, trial: Trial) -> None:
-        """Learn from it."""
-        self._seen.add(canonical(trial.proposal.configuration))
-        self._model.tell(trial)
+        """Learn from a trial at full fidelity."""
+        configuration = trial.proposal.configuration
+        self._seen.add(configuration)
+        is_known = configuration["learner"] in self._space.learners
+        if is_known and trial.loss is not None and trial.proposal.fidelity == Fidelity():
+            self._losses[canonical(configuration)] = trial.loss, configuration
+
+    def _promising(self) -> Iterator[Configuration]:
+        """Candidates, those with most expected improvement first."""
+        ranked = sorted(self._losses.items(), key=lambda item: (item[1][0], item[0]))
+        known = [pair for _, pair in ranked]
+        if len(ranked) > _MOST:
+            latest = list(self._losses.items())[-_MOST // 2 :]
+            known = [pair for _, pair in dict(ranked[: _MOST // 2] + latest).items()]
+        parents = [configuration for _, (_, configuration) in ranked[:_PARENTS]]
+        candidates = [self._draw() for _ in range(_RANDOM)]
+        candidates += [mutated(parent, self._rng) for parent in parents for _ in range(_CHILDREN)]
+        X = _matrix([*(configuration for _, configuration in known), *candidates])
+        y = normal_scores(np.array([loss for loss, _ in known]))
+        surrogate = type(self).surrogate()
+        surrogate.fit(X[: len(known)], y)
+        gain = expected_improvement(*surrogate.predict(X[len(known) :]), float(y.min()))
+        return (candidates[place] for place in np.argsort(-gain, kind="stable"))
 
     def _draw(self) -> Configuration:
         return self._space.sample(self._rng)
-
-    def _unseen(self, configurations: Iterator[Configuration]) -> Iterator[Configuration]:
-        return islice((configuration for configuration in configurations if self._is_new(configuration)), 1)
-
-    def _is_new(self, configuration: Configuration) -> bool:
-        text = canonical(configuration)
-        is_new = text not in self._seen
-        self._seen.add(text)
-        return is_new
 
 
 class ForestOptimisation(BayesianOptimisation):
     """The same with a forest, which minds neither conditions nor cliffs."""
 
     surrogate = Forest
-
-
-def mutated(configuration: Configuration, rng: np.random.Generator) -> Configuration:
-    """A neighbour in the space: some numbers moved a little, now and then a choice drawn again."""
-    slots = encode(configuration)
-    for slot in list(slots):
-        if "=" not in slot:
-            if rng.random() < _MUTATED:
-                slots[slot] = float(np.clip(slots[slot] + _STEP * rng.normal(), 0.0, 1.0))
-        elif not slot.startswith("learner=") and rng.random() < _REDRAWN:
-            del slots[slot]
-            slots |= _redrawn(configuration["learner"], slot.split("=")[0].split(".", 1)[1], rng)
-    return decode(slots)
-
-
-def _redrawn(learner: str, name: str, rng: np.random.Generator) -> dict[str, float]:
-    choice: Any = next(hyperparameter for hyperparameter in get_learner(learner).space if hyperparameter.name == name)
-    return {
-        slot: 1.0 for slot in encode({"learner": learner, name: choice.sample(rng)}) if slot != f"learner={learner}"
-    }
 
 
 def normal_scores(losses: Array) -> Array:
@@ -168,5 +88,12 @@ def expected_improvement(mean: Array, std: Array, best: float) -> Array:
     return np.asarray(std * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)))
 
 
-def _padded(matrix: Array, width: int) -> Array:
-    return np.pad(matrix, ((0, 0), (0, width - matrix.shape[1])))
+def _matrix(configurations: list[Configuration]) -> Array:
+    """(n, slots): a slot that a configuration lacks is 0; choices and learners count half."""
+    rows = [encode(configuration) for configuration in configurations]
+    places = {slot: place for place, slot in enumerate(dict.fromkeys(slot for row in rows for slot in row))}
+    matrix = np.zeros((len(rows), len(places)))
+    for number, row in enumerate(rows):
+        for slot, value in row.items():
+            matrix[number, places[slot]] = 0.5 * value if "=" in slot else value
+    return matrix

@@ -9,10 +9,9 @@ import numpy as np
 
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
-from .base import SearchContext
+from .base import SearchContext, Seen
 
 _ETA = 3  # one in so many is promoted
-_PATIENCE = 100
 _FEW_ROWS = 2_000  # below, less than all rows says little: folds are the fidelity
 _TOO_FEW_ROWS = 1_000  # below, one fold says little too
 
@@ -52,7 +51,7 @@ class AsynchronousHalving:
         self._rng = np.random.default_rng(context.seed)
         self.fidelities = ladder(context)
         self._rungs = {fidelity: _Rung() for fidelity in self.fidelities}
-        self._seen: set[str] = set()
+        self._seen = Seen()
 
     def ask(self) -> Proposal | None:
         """A promotion, highest rung first, or something new; None if nothing new can be found."""
@@ -71,13 +70,8 @@ class AsynchronousHalving:
 
     def newcomer(self, draw: Callable[[], Configuration] | None = None) -> Proposal | None:
         """A configuration not seen before, drawn from all of the space if no `draw` is given, where newcomers start."""
-        for _ in range(_PATIENCE):
-            configuration = draw() if draw is not None else self._space.sample(self._rng)
-            text = canonical(configuration)
-            if text not in self._seen:
-                self._seen.add(text)
-                return Proposal(configuration=configuration, fidelity=self._start(), source=Source.RANDOM)
-        return None
+        drawn = self._seen.draw(draw if draw is not None else lambda: self._space.sample(self._rng))
+        return None if drawn is None else Proposal(configuration=drawn, fidelity=self._start(), source=Source.RANDOM)
 
     def _start(self) -> Fidelity:
         return self.fidelities[0]
@@ -86,7 +80,7 @@ class AsynchronousHalving:
         """Place its loss on its rung; another fidelity than ours, or a trial without a score, is only remembered."""
         configuration = trial.proposal.configuration
         text = canonical(configuration)
-        self._seen.add(text)
+        self._seen.add(configuration)
         rung = self._rungs.get(trial.proposal.fidelity)
         if rung is not None and trial.loss is not None:
             rung.losses[text] = trial.loss

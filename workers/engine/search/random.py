@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..space import canonical
 from ..types import Proposal, Source, Trial
-from .base import SearchContext
-
-_PATIENCE = 100  # draws that found nothing new before the space counts as exhausted
+from .base import SearchContext, Seen
 
 
 class RandomSearch:
@@ -17,18 +14,13 @@ class RandomSearch:
     def __init__(self, context: SearchContext) -> None:
         self._space = context.space
         self._rng = np.random.default_rng(context.seed)
-        self._seen: set[str] = set()
+        self._seen = Seen()
 
     def ask(self) -> Proposal | None:
         """A configuration not proposed or told before; None if none can be found."""
-        for _ in range(_PATIENCE):
-            configuration = self._space.sample(self._rng)
-            text = canonical(configuration)
-            if text not in self._seen:
-                self._seen.add(text)
-                return Proposal(configuration=configuration, source=Source.RANDOM)
-        return None
+        drawn = self._seen.draw(lambda: self._space.sample(self._rng))
+        return None if drawn is None else Proposal(configuration=drawn, source=Source.RANDOM)
 
     def tell(self, trial: Trial) -> None:
         """Remember it, so that it is not proposed again."""
-        self._seen.add(canonical(trial.proposal.configuration))
+        self._seen.add(trial.proposal.configuration)

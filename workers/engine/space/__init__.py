@@ -1,6 +1,7 @@
 """The configuration space. Light: the service imports it too."""
 
 from .hyperparameters import Choice, Condition, Float, Hyperparameter, Int, is_active
+from .mutation import mutated
 from .space import Space, canonical, decode, encode
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "decode",
     "encode",
     "is_active",
+    "mutated",
 ]

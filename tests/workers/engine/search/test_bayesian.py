@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from workers.engine.catalog import LEARNERS, get_strategy
 from workers.engine.learners.base import Size
 from workers.engine.search.base import SearchContext
-from workers.engine.search.bayesian import expected_improvement, mutated, normal_scores
+from workers.engine.search.bayesian import expected_improvement, normal_scores
 from workers.engine.search.halving import AsynchronousHalving, Hyperband
 from workers.engine.search.surrogates import Forest, GaussianProcess, Surrogate
-from workers.engine.space import Space, canonical, encode
+from workers.engine.space import Space, canonical, encode, mutated
 from workers.engine.types import Configuration, Fidelity, TaskKind, Trial, TrialStatus
 
 SIZE = Size(rows=800, columns=10, classes=2)
