@@ -43,8 +43,12 @@ KEEPALIVE: dict[str, Any] = {
 }
 
 
-def make_engine(url: str, *, pool_size: int = 10) -> Engine:
-    """A pooled engine for postgresql:// URLs; connections are checked before use and never wait for ever."""
+def make_engine(url: str, *, pool_size: int = 10, idle_s: float = 60.0) -> Engine:
+    """A pooled engine for postgresql:// URLs; connections are checked before use and never wait for ever.
+
+    A transaction in which nothing happens for `idle_s` is ended by the server, and its locks with it: who takes over
+    from a process that sleeps in the midst of a write must not wait for it.
+    """
     return create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=pool_size,
@@ -53,7 +57,8 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
         pool_pre_ping=True,
         connect_args={
             **KEEPALIVE,
-            "options": "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+            "options": "-c lock_timeout=10s -c statement_timeout=60s"
+            f" -c idle_in_transaction_session_timeout={round(1000 * idle_s)}",
         },
     )
 
@@ -61,9 +66,9 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
 class Database:
     """The session factory of one process."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, idle_s: float = 60.0) -> None:
         self.url = url
-        self.engine = make_engine(url, pool_size=pool_size)
+        self.engine = make_engine(url, pool_size=pool_size, idle_s=idle_s)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager

@@ -28,7 +28,11 @@ def main() -> int:
         sys.stderr.write("The worker needs WARMSTART_DATABASE_URL.\n")
         return 2
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-    database = Database(settings.database_url.get_secret_value(), pool_size=2 + settings.worker_slots)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=2 + settings.worker_slots,
+        idle_s=settings.interval(settings.lease_s),
+    )
     nursery = Nursery(settings.worker_slots)
     supervisor = Supervisor(settings, database, nursery, name)
     presence = Presence(settings, database, supervisor, name)

@@ -76,7 +76,8 @@ def _run(settings: Settings, message: dict[str, Any], speech: IO[str]) -> None:
     """
     assert settings.database_url is not None
     lease = Lease(job_id=UUID(message["job_id"]), epoch=message["epoch"])
-    database = Database(settings.database_url.get_secret_value(), pool_size=2)
+    idle_s = settings.interval(settings.lease_s)
+    database = Database(settings.database_url.get_secret_value(), pool_size=2, idle_s=idle_s)
     folder = job_folder(settings, lease)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     journal = DatabaseJournal(database, Blobs(settings.blobs), settings, lease)

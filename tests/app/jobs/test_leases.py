@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError
 
 from app.database import Database
 from app.jobs import journal, leases, recovery, service
@@ -15,6 +16,7 @@ from app.jobs.leases import Claim, Fenced
 from app.jobs.tables import Job, JobState, TrialRow
 from app.models.tables import Model
 from app.projects.tables import Project
+from tests.waiting import wait_for
 
 TOLD = journal.Told(number=0, status="succeeded", trial={}, loss=0.1, blob_key=None)
 BUNDLE = journal.Bundle(
@@ -280,6 +282,29 @@ def test_a_job_comes_back_when_it_never_had_a_heartbeat(
         session.execute(text(f"UPDATE jobs SET {nulls} WHERE id = :id"), {"id": job_id})
     assert within(recovery.requeue_expired, lease_s=0.001, max_attempts=3) == 1
     assert read(job_id).state == JobState.QUEUED
+
+
+def test_a_job_comes_back_when_its_holder_fell_asleep_in_the_midst_of_a_write(
+    queue_job: Callable[..., UUID],
+    claim: Callable[..., Any],
+    within: Callable[..., Any],
+    read: Callable[[UUID], Job],
+    database: Database,
+) -> None:
+    lease = claim(job_id := queue_job())
+    with database.transaction() as session:
+        statement = "UPDATE jobs SET lease_until = clock_timestamp() - interval '1 s' WHERE id = :id"
+        session.execute(text(statement), {"id": job_id})
+    sleeper = Database(database.url, pool_size=1, idle_s=1.0)
+    session = sleeper.open()
+    leases.hold(session, lease)  # the row is locked, and nothing more is said
+    assert within(recovery.requeue_expired, lease_s=0.01, max_attempts=3) == 0
+    wait_for(lambda: within(recovery.requeue_expired, lease_s=0.01, max_attempts=3) == 1, 10)
+    assert read(job_id).state == JobState.QUEUED
+    with pytest.raises(InternalError, match="idle-in-transaction"):
+        session.execute(text("SELECT 1"))
+    session.close()
+    sleeper.dispose()
 
 
 def test_a_second_sweep_does_nothing_when_one_is_going_on(database: Database, within: Callable[..., Any]) -> None:
