@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluation.metrics import loss
+from .evaluation.calibration import searched_loss
 
 Array = NDArray[Any]
 
@@ -54,7 +54,7 @@ def select(
     """
     if not predictions:
         raise ValueError("an ensemble needs a candidate")
-    alone = np.array([loss(metric, y, prediction, weights) for prediction in predictions])
+    alone = np.array([searched_loss(metric, y, prediction, weights) for prediction in predictions])
     order = [place for place in np.argsort(alone, kind="stable") if is_allowed({int(place)})][:_CANDIDATES]
     if not order:
         raise ValueError("no candidate is allowed")
@@ -68,7 +68,7 @@ def select(
             break
         members = {int(place) for place in np.flatnonzero(counts)}
         able = [place for place in order if is_allowed(members | {int(place)})]
-        losses = [loss(metric, y, (summed + predictions[place]) / size, weights) for place in able]
+        losses = [searched_loss(metric, y, (summed + predictions[place]) / size, weights) for place in able]
         pick = able[int(np.argmin(losses))]
         counts[pick] += 1
         summed += predictions[pick]

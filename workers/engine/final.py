@@ -15,8 +15,9 @@ from .bundle.runtime.members import load_member
 from .bundle.save import BundleMember, assemble
 from .candidates import Candidates, Store
 from .catalog import get_learner
-from .ensemble import select
+from .ensemble import blend, select
 from .errors import NoModelError
+from .evaluation.calibration import Calibration, calibrate
 from .evaluation.honest import bbc_score, holdout_score
 from .evaluation.pool import TrialPool
 from .types import Limits, Scheme, Score, Trial, TrialStatus
@@ -55,6 +56,7 @@ class _Chosen:
 
     weights: dict[int, float]
     loss: float
+    calibration: Calibration
 
 
 class Finaliser:
@@ -114,7 +116,7 @@ class Finaliser:
             raise NoModelError("Trials had scores, but what they stored is gone.")
         chosen = self._select(candidates, _SELECT_S)
         weights = chosen.weights
-        scores = [] if (holdout := self._holdout_score(weights)) is None else [holdout]
+        scores = [] if (holdout := self._holdout_score(chosen)) is None else [holdout]
 
         def score() -> None:
             if not scores:
@@ -137,8 +139,14 @@ class Finaliser:
             until=until,
             is_allowed=self._allowing(candidates),
         )
-        weights = {candidates.trials[place].number: weight for place, weight in chosen.weights.items()}
-        return _Chosen(weights, chosen.loss)
+        return self._chosen(candidates, chosen.weights, chosen.loss)
+
+    def _chosen(self, candidates: Candidates, weights: dict[int, float], loss: float) -> _Chosen:
+        """Members by place, calibrated together."""
+        blended = blend(candidates.predictions, weights)
+        calibration = calibrate(self.task.metric, candidates.y, blended, candidates.weights)
+        numbers = {candidates.trials[place].number: weight for place, weight in weights.items()}
+        return _Chosen(numbers, loss, calibration)
 
     def _oof_score(self, candidates: Candidates, *, is_ensemble: bool, seconds: float | None) -> Score:
         return bbc_score(
@@ -155,10 +163,12 @@ class Finaliser:
     def _single(self, candidates: Candidates) -> _Chosen:
         """The best of the whole ones that the limits allow; of the rest if there is none."""
         is_allowed = self._allowing(candidates)
-        allowed = [trial for place, trial in enumerate(candidates.trials) if is_allowed({place})]
-        best = next((trial for trial in allowed if trial.status is TrialStatus.SUCCEEDED), allowed[0])
-        assert best.loss is not None
-        return _Chosen({best.number: 1.0}, best.loss)
+        allowed = [place for place in range(len(candidates.trials)) if is_allowed({place})]
+        whole = (place for place in allowed if candidates.trials[place].status is TrialStatus.SUCCEEDED)
+        best = next(whole, allowed[0])
+        loss = candidates.trials[best].loss
+        assert loss is not None
+        return self._chosen(candidates, {best: 1.0}, loss)
 
     def _allowing(self, candidates: Candidates) -> Callable[[Collection[int]], bool]:
         """Whether members, by place, keep the limits together; if none does alone, the one that comes nearest does."""
@@ -173,14 +183,14 @@ class Finaliser:
         copies = len(trial.fold_losses) if self._keeps_folds(trial) else 1
         return copies * trial.predict_ms_per_row, copies * trial.megabytes
 
-    def _holdout_score(self, weights: Mapping[int, float]) -> Score | None:
+    def _holdout_score(self, chosen: _Chosen) -> Score | None:
         """Of the fold models together, on the holdout, or on as much of it as there is time for."""
         if self.prepared.splits.holdout is None:
             return None
         rows = np.random.default_rng(self.task.seed).permutation(self.prepared.splits.holdout)
         members = [
             (weight, [load_member(folder) for folder in self.store.fold_folders(number)])
-            for number, weight in weights.items()
+            for number, weight in chosen.weights.items()
         ]
         until = None if self.clock.left() is None else time.monotonic() + _HOLDOUT_S
         parts: list[Array] = []
@@ -191,7 +201,7 @@ class Finaliser:
                 for weight, models in members
             ]
             parts.append(np.sum(each, axis=0))
-        prediction = np.concatenate(parts)
+        prediction = chosen.calibration.apply(self.task.metric, np.concatenate(parts))
         rows = rows[: len(prediction)]
         row_weights = None if self.prepared.weights is None else np.asarray(self.prepared.weights[rows])
         return holdout_score(
@@ -274,6 +284,8 @@ class Finaliser:
             "trials": len(self.store.trials),
             "seed": self.task.seed,
             "reproducible": reproducible,
+            "temperature": chosen.calibration.temperature,
+            "threshold": chosen.calibration.threshold,
         }
         manifest = assemble(
             path, task=self.task, schema=self.prepared.schema, members=members, score=score, extra=extra

@@ -100,7 +100,7 @@ def assemble(
         schema: of its rows.
         members: weights need not sum to one; the fold models of a member are averaged.
         score: honest, of the whole ensemble.
-        extra: more for the manifest, e.g. rows, trials, reproducible; "threshold" replaces 0.5.
+        extra: more for the manifest, e.g. rows, trials, reproducible; "temperature" and "threshold" replace 1 and 0.5.
     """
     files = dict(_member_files(members))
     infos = [json.loads(data.read_bytes()) for name, data in files.items() if name.endswith("/member.json")]
@@ -132,6 +132,7 @@ def _manifest(
         "kind": str(task.kind),
         "classes": list(task.classes),
         "metric": task.metric,
+        "temperature": 1.0,
         "threshold": 0.5,
         "score": None if score is None else asdict(score),
         **extra,

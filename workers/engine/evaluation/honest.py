@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..ensemble import blend, select
 from ..types import Score
+from .calibration import calibrate
 from .metrics import loss, score, to_score
 
 Array = NDArray[Any]
@@ -96,7 +97,9 @@ def _picked_loss(
 ) -> float:
     w_in, w_out = (None, None) if weights is None else (weights[inside], weights[outside])
     picked = select(metric, y[inside], [p[inside] for p in predictions], w_in, rounds=rounds, is_allowed=is_allowed)
-    return loss(metric, y[outside], blend([p[outside] for p in predictions], picked.weights), w_out)
+    fitted, judged = (blend([p[rows] for p in predictions], picked.weights) for rows in (inside, outside))
+    calibration = calibrate(metric, y[inside], fitted, w_in)
+    return loss(metric, y[outside], calibration.apply(metric, judged), w_out)
 
 
 def _summary(metric: str, losses: Array, *, shrink: float, rows: int, method: str) -> Score:

@@ -23,7 +23,8 @@ from ..catalog import get_learner
 from ..learners.base import Estimator, FitContext, Learner
 from ..preprocessing.fit import fit_encoder
 from ..types import Configuration, Proposal, TrialStatus
-from .metrics import all_metrics, loss
+from .calibration import searched_loss
+from .metrics import all_metrics, to_score
 from .prepare import PreparedTask
 from .splits import split_training
 
@@ -164,6 +165,7 @@ def _conclude(prepared: PreparedTask, outcome: Outcome, oof: Array, folder: Path
     y = np.asarray(prepared.y[covered])
     outcome.loss = _loss(prepared, covered, prediction)
     measured = all_metrics(prepared.task.kind, y, _shaped(prediction, prepared.n_classes), weights)
+    measured[prepared.task.metric] = to_score(prepared.task.metric, outcome.loss)
     outcome.metrics = {name: value for name, value in measured.items() if np.isfinite(value)}
     np.save(folder / "oof.npy", oof)
     for partial in (folder / _PROGRESS, *folder.glob(_partial_oof("*"))):
@@ -299,9 +301,10 @@ def _loss(prepared: PreparedTask, rows: Array, prediction: Array) -> float:
         ValueError: it is not finite.
     """
     weights = None if prepared.weights is None else np.asarray(prepared.weights[rows])
-    value = loss(prepared.task.metric, np.asarray(prepared.y[rows]), _shaped(prediction, prepared.n_classes), weights)
+    y, metric = np.asarray(prepared.y[rows]), prepared.task.metric
+    value = searched_loss(metric, y, _shaped(prediction, prepared.n_classes), weights)
     if not np.isfinite(value):
-        raise ValueError(f"the predictions' {prepared.task.metric} is not finite")
+        raise ValueError(f"the predictions' {metric} is not finite")
     return value
 
 

@@ -67,7 +67,7 @@ class _Boosted(Wrapped):
             "thread_count": context.threads,
             "allow_writing_files": False,
             "verbose": False,
-            "border_count": 128,
+            "border_count": params["border_count"],
         }
 
     def _raw(self, X: Array) -> Any:
@@ -130,6 +130,7 @@ LEARNER = Learner(
         Float(name="random_strength", low=0.1, high=10.0, default=1.0, log=True),
         Float(name="rsm", low=0.3, high=1.0, default=1.0),
         Choice(name="one_hot_max_size", options=(2, 10, 25), default=2),
+        Choice(name="border_count", options=(64, 254, 1024), default=254),
         *encoder_space(scaled=False, native_categories=True, native_missing=True),
     ),
     defaults=(

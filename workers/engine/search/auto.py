@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..learners.base import COLUMNS_PER_FEATURE, Size
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext
+from .costs import CostModel
 from .halving import AsynchronousHalving
 
 #: Opening order: one that is done at once, then the families that win tables, and cheap ones of other kinds, which
@@ -47,8 +47,6 @@ _SEARCH_SHARE = 0.8  # of the budget that is for trials
 _LEAST_SHARE = 0.05  # of the budget that is always thought to be left: it may have been extended
 _PATIENCE = 20  # random configurations looked at for one that can finish
 _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to how learners did
-_START_S = 0.3  # of a trial, whatever it does
-_ENOUGH = 3  # trials that tell how fast the machine is
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 
 
@@ -62,7 +60,7 @@ class Auto:
         self._best: dict[str, float] = defaultdict(lambda: float("inf"))  #: full-fidelity loss by learner
         self._told: set[str] = set()
         self._spent_s = 0.0
-        self._slowness: list[float] = []  #: measured by predicted seconds
+        self._costs = CostModel(context)
         self._opening = self._order()
 
     def ask(self) -> Proposal | None:
@@ -73,13 +71,12 @@ class Auto:
         return self._halving.promotion(self._affordable) or self._newcomer()
 
     def tell(self, trial: Trial) -> None:
-        """Learn which learners do well here, and how fast this machine is."""
+        """Learn which learners do well here, and what they cost."""
         configuration = trial.proposal.configuration
         self._told.add(canonical(configuration))
         self._halving.tell(trial)
         self._spent_s += trial.seconds
-        if trial.loss is not None and not trial.timed and configuration["learner"] in self._context.space.learners:
-            self._slowness.append(trial.seconds / (self._cost(trial.proposal) + _START_S))
+        self._costs.tell(trial)
         if trial.loss is not None and trial.proposal.fidelity == Fidelity():
             name = configuration["learner"]
             self._best[name] = min(self._best[name], trial.loss)
@@ -123,14 +120,5 @@ class Auto:
         if seconds is None:
             return True
         left = _SEARCH_SHARE * seconds - self._spent_s / self._context.workers
-        slowness = float(np.median(self._slowness)) if len(self._slowness) >= _ENOUGH else 1.0
-        return slowness * self._cost(proposal) <= max(_LEAST_SHARE * seconds, min(_SHARE * seconds, left))
-
-    def _cost(self, proposal: Proposal) -> float:
-        """Predicted seconds of a trial."""
-        size, fidelity = self._context.size, proposal.fidelity
-        encoded = Size(
-            rows=round(size.rows * fidelity.rows), columns=COLUMNS_PER_FEATURE * size.columns, classes=size.classes
-        )
-        folds = self._context.n_folds if fidelity.folds is None else min(fidelity.folds, self._context.n_folds)
-        return folds * self._context.space.cost(proposal.configuration, encoded)
+        allowed = max(_LEAST_SHARE * seconds, min(_SHARE * seconds, left))
+        return self._costs.fits(proposal) and self._costs.seconds(proposal) <= allowed

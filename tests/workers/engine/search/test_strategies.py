@@ -145,7 +145,7 @@ def opening(seconds: float | None, slowness: float) -> list[str]:
 
 
 def test_auto_proposes_cheaper_ones_when_the_machine_is_slower_than_predicted() -> None:
-    assert opening(60, 0.1).count("random_forest") > opening(60, 14.0).count("random_forest")
+    assert opening(60, 0.1).count("catboost") > opening(60, 14.0).count("catboost")
 
 
 def test_without_a_time_limit_measured_time_does_not_count() -> None:

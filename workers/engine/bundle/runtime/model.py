@@ -20,6 +20,7 @@ from .schema import Columns, Schema
 Array = np.ndarray[Any, Any]
 
 _MANIFEST_MAX = 100_000_000
+_LEAST = 1e-9  # a probability from which sharpening starts
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,13 @@ class BundleModel:
             for member in folds:
                 total = total + share * member.predict_columns(columns)
         output = np.asarray(total)
-        return output / output.sum(axis=1, keepdims=True) if self.classes else output
+        return sharpened(output, float(self.manifest.get("temperature", 1.0))) if self.classes else output
+
+
+def sharpened(probabilities: Array, temperature: float) -> Array:
+    """Probabilities (n, classes) with their logarithms divided by `temperature`, summing to 1 (Guo et al. 2017)."""
+    powers = probabilities if temperature == 1.0 else np.maximum(probabilities, _LEAST) ** (1.0 / temperature)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _load_folds(root: Folder, number: int, folds: int) -> tuple[Member, ...]:
