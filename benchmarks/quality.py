@@ -23,7 +23,7 @@ from app.client import Client
 from benchmarks import baselines
 from benchmarks.corpus import CorpusTask, read_tasks, split
 from benchmarks.stack import instant, running_stack
-from benchmarks.tables import as_rows
+from benchmarks.tables import as_csv, as_rows
 
 US = "warmstart"
 RIVALS = {"random_forest": baselines.random_forest, "catboost": baselines.catboost}
@@ -79,7 +79,7 @@ def warmstart(
     classes: list[str],
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Predictions of the model that the service makes of the training rows, and what the job says of itself."""
-    dataset = client.upload(_csv(train), name=f"{task.name}.csv")
+    dataset = client.upload(as_csv(train), name=f"{task.name}.csv")
     spec = {
         "dataset_id": dataset["id"],
         "target": task.target,
@@ -105,11 +105,6 @@ def warmstart(
         return np.array([value for answer in answers for value in answer["predictions"]], float), details
     table = [[row[label] for label in classes] for answer in answers for row in answer["probabilities"]]
     return np.array(table, float), details
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    """Lines end in CR LF, so that a lone CR in a cell is quoted too."""
-    return frame.to_csv(index=False, lineterminator="\r\n").encode()
 
 
 def line(name: str, result: dict[str, Any]) -> str:
