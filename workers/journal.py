@@ -127,7 +127,7 @@ class DatabaseJournal:
             metric=manifest["metric"],
             score=manifest["score"],
             members=[
-                {"trial": member["trial"], "learner": member["learner"], "weight": member["weight"]}
+                {"trial": member["trial"], "learner": member["learner"], "weight": member["share"]}
                 for member in manifest["members"]
             ],
             input_schema=manifest["input_schema"],

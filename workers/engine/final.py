@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle.runtime.members import load_member
+from .bundle.runtime.members import Member, load_member
+from .bundle.runtime.schema import Columns
+from .bundle.runtime.stack import stack_columns
 from .bundle.save import BundleMember, assemble
 from .candidates import Candidates, Store
 from .catalog import get_learner
@@ -20,7 +22,9 @@ from .errors import NoModelError
 from .evaluation.calibration import Calibration, calibrate
 from .evaluation.honest import bbc_score, holdout_score
 from .evaluation.pool import TrialPool
-from .types import Limits, Scheme, Score, Trial, TrialStatus
+from .space import Space
+from .stacking import Stacker, StackPlan
+from .types import Configuration, Limits, Scheme, Score, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from .fit import Clock
@@ -30,8 +34,11 @@ Array = NDArray[Any]
 _SELECT_S, _SCORE_S, _HOLDOUT_S = 0.7, 1.0, 1.0
 _ASSEMBLE_S, _ASSEMBLE_BYTES_PER_S = 0.3, 15e6  # of models, compressed, written and published
 _REFIT_SHARE = 0.25  # of the budget that refits may take
+_STACK_SHARE = 0.08  # of the budget that a second layer may be predicted to take
+_STACK_GAIN = 0.002  # of the loss, without which it is not worth its members' time at prediction
 _MORE_ROUNDS = 1.05  # a refit sees more rows than the folds that chose its rounds
-_REFIT_MARGIN = 1.3  # a refit may take so much longer than predicted
+_REFIT_MARGIN = 1.1  # a refit may take so much longer than predicted; one that is late leaves its fold models
+_NO_PATIENCE = 0.8  # of a fold's time, for a refit that need not find out when to stop
 _FOLDS_WORTH_KEEPING = 3
 _EARLY_BYTES = 20e6  # of fold models in a bundle that is not the last
 _LIMIT_MARGIN = 0.8  # of a limit that selection may use: a refit has more rows, other machines are slower
@@ -45,27 +52,38 @@ class Finished:
 
     path: Path
     manifest: Mapping[str, Any]
-    weights: dict[int, float]  #: by trial number
+    weights: dict[int, float]  #: by trial number, stackers' weights spread over what they read
     loss: float  #: on the rows that chose it
     score: Score
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """An ensemble by trial number."""
+    """An ensemble by trial number, and the stackers above it; all weights together sum to one."""
 
     weights: dict[int, float]
     loss: float
     calibration: Calibration
+    stack: tuple[tuple[float, Stacker], ...] = ()
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Of each trial that the model needs: its weight, and its part in those of the stackers that read it."""
+        shares = dict(self.weights)
+        for weight, stacker in self.stack:
+            for number in stacker.inputs:
+                shares[number] = shares.get(number, 0.0) + weight / len(stacker.inputs)
+        return shares
 
 
 class Finaliser:
     """Makes bundles of what a store holds."""
 
     def __init__(
-        self, store: Store, ensemble: bool, limits: Limits, pool: TrialPool, scratch: Path, clock: Clock
+        self, store: Store, space: Space, ensemble: bool, limits: Limits, pool: TrialPool, scratch: Path, clock: Clock
     ) -> None:
         self.store, self.ensemble, self.pool, self.scratch, self.clock = store, ensemble, pool, scratch, clock
+        self.stack_plan = StackPlan(store.prepared, space, pool.workers)
         self.room = np.array([limits.predict_ms_per_row or np.inf, limits.megabytes or np.inf])
         self.is_limited = bool(np.isfinite(self.room).any())
         self.prepared = store.prepared
@@ -82,7 +100,14 @@ class Finaliser:
         size = sum(self._final_bytes(trial.number) for trial in best)
         fixed = _SELECT_S + holdout + 0.3 + _assemble_s(size)
         _, refits = self._refits_within(best, _REFIT_SHARE * budget)
-        return min(0.2 * budget, fixed) + refits
+        return min(0.2 * budget, fixed) + refits + self._affordable_stack()[1]
+
+    def _affordable_stack(self) -> tuple[list[Configuration], float]:
+        """Stackers to fit, and their predicted seconds. Limits on the model leave no room for twelve members."""
+        if not self.ensemble or self.is_limited:
+            return [], 0.0
+        seconds = self.clock.budget().seconds
+        return self.stack_plan.within(None if seconds is None else _STACK_SHARE * seconds)
 
     def _likely(self) -> list[Trial]:
         """Who would be in the model now: the ensemble last chosen; before there is one, some of the best."""
@@ -102,7 +127,7 @@ class Finaliser:
             chosen = self._single(candidates)
         if chosen.loss >= better_than:
             return None
-        score = self._oof_score(candidates, is_ensemble=len(chosen.weights) > 1, seconds=0.1)
+        score = self._oof_score(candidates, [], is_ensemble=len(chosen.weights) > 1, seconds=0.1)
         return self._assemble("best.zip", chosen, {}, score, reproducible=False)
 
     def run(self, reproducible: bool) -> Finished:
@@ -114,19 +139,38 @@ class Finaliser:
         candidates = self.store.candidates()
         if candidates is None:
             raise NoModelError("Trials had scores, but what they stored is gone.")
-        chosen = self._select(candidates, _SELECT_S)
-        weights = chosen.weights
+        chosen, stackers = self._stacked(candidates, self._select(candidates, _SELECT_S))
         scores = [] if (holdout := self._holdout_score(chosen)) is None else [holdout]
 
         def score() -> None:
             if not scores:
-                seconds = self._spare(weights, _SCORE_S)
-                scores.append(self._oof_score(candidates, is_ensemble=self.ensemble, seconds=seconds))
+                seconds = self._spare(chosen.shares, _SCORE_S)
+                is_ensemble = self.ensemble
+                scores.append(self._oof_score(candidates, stackers, is_ensemble=is_ensemble, seconds=seconds))
 
-        refitted = self._refit(weights, self._plan_refits(weights), score)
+        refitted = self._refit(chosen.shares, self._plan_refits(chosen.shares), score)
         return self._assemble("model.zip", chosen, refitted, scores[0], reproducible=reproducible)
 
-    def _select(self, candidates: Candidates, wanted_s: float) -> _Chosen:
+    def _stacked(self, candidates: Candidates, chosen: _Chosen) -> tuple[_Chosen, list[Stacker]]:
+        """The choice with a second layer to choose from, if that helps; and the stackers that selection saw."""
+        configurations, predicted = self._affordable_stack()
+        if not configurations:
+            return chosen, []
+        budget = self.clock.budget()
+        stackers = self.stack_plan.fit(
+            configurations,
+            candidates,
+            self.scratch / "stack",
+            seconds=None if budget.seconds is None else self._spare(chosen.shares, 2 * predicted),
+            memory_mb=budget.trial_memory_mb,
+        )
+        if not stackers:
+            return chosen, []
+        stacked = self._select(candidates, _SELECT_S, stackers)
+        is_better = bool(stacked.stack) and stacked.loss < (1 - _STACK_GAIN) * chosen.loss
+        return (stacked if is_better else chosen), stackers
+
+    def _select(self, candidates: Candidates, wanted_s: float, stackers: Sequence[Stacker] = ()) -> _Chosen:
         if not self.ensemble or len(candidates.trials) == 1:
             return self._single(candidates)
         left = self.clock.left()
@@ -134,25 +178,31 @@ class Finaliser:
         chosen = select(
             self.task.metric,
             candidates.y,
-            candidates.predictions,
+            _predictions(candidates, stackers),
             candidates.weights,
             until=until,
             is_allowed=self._allowing(candidates),
         )
-        return self._chosen(candidates, chosen.weights, chosen.loss)
+        return self._chosen(candidates, chosen.weights, chosen.loss, stackers)
 
-    def _chosen(self, candidates: Candidates, weights: dict[int, float], loss: float) -> _Chosen:
-        """Members by place, calibrated together."""
-        blended = blend(candidates.predictions, weights)
+    def _chosen(
+        self, candidates: Candidates, weights: dict[int, float], loss: float, stackers: Sequence[Stacker] = ()
+    ) -> _Chosen:
+        """Candidates by place, stackers after them, calibrated together."""
+        blended = blend(_predictions(candidates, stackers), weights)
         calibration = calibrate(self.task.metric, candidates.y, blended, candidates.weights)
-        numbers = {candidates.trials[place].number: weight for place, weight in weights.items()}
-        return _Chosen(numbers, loss, calibration)
+        count = len(candidates.trials)
+        numbers = {candidates.trials[place].number: weight for place, weight in weights.items() if place < count}
+        stack = tuple((weight, stackers[place - count]) for place, weight in weights.items() if place >= count)
+        return _Chosen(numbers, loss, calibration, stack)
 
-    def _oof_score(self, candidates: Candidates, *, is_ensemble: bool, seconds: float | None) -> Score:
+    def _oof_score(
+        self, candidates: Candidates, stackers: Sequence[Stacker], *, is_ensemble: bool, seconds: float | None
+    ) -> Score:
         return bbc_score(
             self.task.metric,
             candidates.y,
-            candidates.predictions,
+            _predictions(candidates, stackers),
             candidates.weights,
             ensemble=is_ensemble,
             seed=self.task.seed,
@@ -188,19 +238,17 @@ class Finaliser:
         if self.prepared.splits.holdout is None:
             return None
         rows = np.random.default_rng(self.task.seed).permutation(self.prepared.splits.holdout)
-        members = [
-            (weight, [load_member(folder) for folder in self.store.fold_folders(number)])
-            for number, weight in chosen.weights.items()
-        ]
+        members = {n: [load_member(folder) for folder in self.store.fold_folders(n)] for n in chosen.shares}
+        stack = [(weight, one.inputs, [load_member(folder) for folder in one.folders]) for weight, one in chosen.stack]
         until = None if self.clock.left() is None else time.monotonic() + _HOLDOUT_S
         parts: list[Array] = []
         while len(parts) * _CHUNK < len(rows) and (not parts or until is None or time.monotonic() < until):
             columns = self.prepared.rows(rows[len(parts) * _CHUNK :][:_CHUNK])
-            each = [
-                weight * np.mean([model.predict_columns(columns) for model in models], axis=0)
-                for weight, models in members
-            ]
-            parts.append(np.sum(each, axis=0))
+            each = {number: _mean_of(models, columns) for number, models in members.items()}
+            total = np.sum([weight * each[number] for number, weight in chosen.weights.items()], axis=0)
+            for weight, inputs, models in stack:
+                total = total + weight * _mean_of(models, stack_columns([each[number] for number in inputs]))
+            parts.append(total)
         prediction = chosen.calibration.apply(self.task.metric, np.concatenate(parts))
         rows = rows[: len(prediction)]
         row_weights = None if self.prepared.weights is None else np.asarray(self.prepared.weights[rows])
@@ -268,12 +316,20 @@ class Finaliser:
         reproducible: bool,
     ) -> Finished:
         members: list[BundleMember] = []
-        kept: dict[int, float] = {}
-        for number, weight in chosen.weights.items():
-            folders = [refitted[number]] if number in refitted else self._bagged(number)
-            if folders:
-                members.append((weight, folders, _about(self.store.trials[number])))
-                kept[number] = weight
+        places: dict[int, int] = {}
+        for number, share in chosen.shares.items():
+            is_input_only = (
+                number not in chosen.weights
+            )  # fold models are what its stackers have learned from: one will do
+            if folders := [refitted[number]] if number in refitted else self._bagged(number, is_input_only):
+                places[number] = len(members)
+                about = _about(self.store.trials[number]) | {"share": share}
+                members.append((chosen.weights.get(number, 0.0), folders, about))
+        stack: list[BundleMember] = [
+            (weight, one.folders, _about_stacker(one) | {"inputs": [places[number] for number in one.inputs]})
+            for weight, one in chosen.stack
+            if set(one.inputs) <= set(places)
+        ]
         if not members:
             raise NoModelError("What the chosen trials stored is gone.")
         path = self.scratch / name
@@ -288,8 +344,9 @@ class Finaliser:
             "threshold": chosen.calibration.threshold,
         }
         manifest = assemble(
-            path, task=self.task, schema=self.prepared.schema, members=members, score=score, extra=extra
+            path, task=self.task, schema=self.prepared.schema, members=members, stack=stack, score=score, extra=extra
         )
+        kept = {number: share for number, share in chosen.shares.items() if number in places}
         return Finished(path, manifest, kept, chosen.loss, score)
 
     def _keeps_folds(self, trial: Trial) -> bool:
@@ -299,10 +356,10 @@ class Finaliser:
         is_many = len(trial.fold_losses) >= _FOLDS_WORTH_KEEPING
         return is_spread and is_many and get_learner(trial.proposal.configuration["learner"]).keeps_folds
 
-    def _bagged(self, number: int) -> list[Path]:
-        """A member's fold models; only one if there is no time to pack them all, or if limits count on a refit."""
+    def _bagged(self, number: int, is_input_only: bool) -> list[Path]:
+        """A member's fold models; only one if that will do, if there is no time to pack them all, or if limits ask."""
         folders, left = self.store.fold_folders(number), self.clock.left()
-        if self.is_limited and not self._keeps_folds(self.store.trials[number]):
+        if is_input_only or (self.is_limited and not self._keeps_folds(self.store.trials[number])):
             return folders[:1]
         is_late = left is not None and _assemble_s(self.store.fold_bytes(number)) > left
         return folders[:1] if is_late else folders
@@ -311,7 +368,8 @@ class Finaliser:
         """Predicted seconds: a fold's, scaled to all rows."""
         folds = max(1, len(trial.fold_losses))
         fold = self.prepared.splits.folds[0][0]
-        return trial.seconds / folds * len(self.prepared.y) / max(1, len(fold))
+        share = _NO_PATIENCE if trial.best_iterations else 1.0
+        return share * trial.seconds / folds * len(self.prepared.y) / max(1, len(fold))
 
     def _final_bytes(self, number: int) -> float:
         """Predicted bytes of a member in the final bundle."""
@@ -331,6 +389,18 @@ class Finaliser:
 def _assemble_s(size: float) -> float:
     """Predicted seconds to make and publish a bundle of so many bytes of models."""
     return _ASSEMBLE_S + size / _ASSEMBLE_BYTES_PER_S
+
+
+def _predictions(candidates: Candidates, stackers: Sequence[Stacker]) -> list[Array]:
+    return [*candidates.predictions, *(stacker.prediction for stacker in stackers)]
+
+
+def _mean_of(models: Sequence[Member], columns: Columns) -> Array:
+    return np.asarray(np.mean([model.predict_columns(columns) for model in models], axis=0))
+
+
+def _about_stacker(stacker: Stacker) -> dict[str, Any]:
+    return {"learner": stacker.configuration["learner"], "configuration": dict(stacker.configuration)}
 
 
 def _about(trial: Trial) -> dict[str, Any]:

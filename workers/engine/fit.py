@@ -154,11 +154,12 @@ class _Fit:
     ) -> None:
         self.prepared, self.plan, self.journal, self.pool, self.clock = prepared, plan, journal, pool, clock
         self.store = Store(prepared, journal, scratch)
-        self.final = Finaliser(self.store, plan.ensemble, plan.limits, pool, scratch, clock)
+        space = Space(plan.algorithms, prepared.task.kind, prepared.size)
+        self.final = Finaliser(self.store, space, plan.ensemble, plan.limits, pool, scratch, clock)
         budget = journal.budget()
         self.is_ordered = budget.seconds is None  #: tells in order of asking, so that the seed decides everything
         context = SearchContext(
-            space=Space(plan.algorithms, prepared.task.kind, prepared.size),
+            space=space,
             size=prepared.size,
             seed=prepared.task.seed,
             workers=plan.cores,

@@ -21,7 +21,7 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "## How good",
             _how_good(manifest["score"]),
             "## Members",
-            _members(manifest["members"]),
+            _members(manifest["members"], manifest["stack"]),
             "## Use",
             _USE,
             "## Columns",
@@ -53,9 +53,14 @@ def _how_good(score: Mapping[str, Any] | None) -> str:
     )
 
 
-def _members(members: list[Mapping[str, Any]]) -> str:
+def _members(members: list[Mapping[str, Any]], stack: list[Mapping[str, Any]]) -> str:
     lines = ["| learner | weight | models averaged |", "|---|---|---|"]
     lines += [f"| {item.get('learner', '')} | {item['weight']:.3f} | {item['folds']} |" for item in members]
+    lines += [
+        f"| {item.get('learner', '')}, over the predictions of {len(item['inputs'])} of the above "
+        f"| {item['weight']:.3f} | {item['folds']} |"
+        for item in stack
+    ]
     return "\n".join(lines)
 
 

@@ -40,7 +40,8 @@ if __name__ == "__main__":
     sys.exit(main(FOLDER, sys.argv[1:]))
 '''
 
-#: (weight, folders of its fold models, what the manifest says of it: trial, learner, …)
+#: (weight, folders of its fold models, what the manifest says of it: trial, learner, …; of a stacker also "inputs",
+#: the places of members that it reads)
 BundleMember = tuple[float, Sequence[Path], Mapping[str, Any]]
 
 _RUNTIME = Path(__file__).parent / "runtime"
@@ -90,6 +91,7 @@ def assemble(
     schema: Schema,
     members: Sequence[BundleMember],
     score: Score | None,
+    stack: Sequence[BundleMember] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of an ensemble and return its manifest. The same input gives the same bytes.
@@ -100,12 +102,13 @@ def assemble(
         schema: of its rows.
         members: weights need not sum to one; the fold models of a member are averaged.
         score: honest, of the whole ensemble.
+        stack: models over the members' predictions, their weights on the members' scale.
         extra: more for the manifest, e.g. rows, trials, reproducible; "temperature" and "threshold" replace 1 and 0.5.
     """
-    files = dict(_member_files(members))
+    files = dict(_member_files(members)) | dict(_member_files(stack, "stack_"))
     infos = [json.loads(data.read_bytes()) for name, data in files.items() if name.endswith("/member.json")]
     requirements = _requirements(infos)
-    manifest = _manifest(task, schema, members, score, requirements, extra or {})
+    manifest = _manifest(task, schema, members, stack, score, requirements, extra or {})
     contents: dict[str, bytes | Path] = {**files, **_runtime_files()}
     contents["requirements.txt"] = "".join(f"{line}\n" for line in requirements).encode()
     contents["README.md"] = model_card(manifest).encode()
@@ -118,13 +121,18 @@ def _manifest(
     task: Task,
     schema: Schema,
     members: Sequence[BundleMember],
+    stack: Sequence[BundleMember],
     score: Score | None,
     requirements: list[str],
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    total = sum(weight for weight, _, _ in members)
+    total = sum(weight for weight, _, _ in (*members, *stack))
     if not total > 0:
         raise ValueError("A bundle needs a member with a positive weight.")
+
+    def listed(parts: Sequence[BundleMember]) -> list[dict[str, Any]]:
+        return [{**info, "weight": weight / total, "folds": len(folders)} for weight, folders, info in parts]
+
     return {
         "format_version": FORMAT_VERSION,
         "engine_version": version("warmstart"),
@@ -136,18 +144,19 @@ def _manifest(
         "threshold": 0.5,
         "score": None if score is None else asdict(score),
         **extra,
-        "members": [{**info, "weight": weight / total, "folds": len(folders)} for weight, folders, info in members],
+        "members": listed(members),
+        "stack": listed(stack),
         "schema": schema.to_json(),
         "input_schema": schema.json_schema(),
         "requirements": requirements,
     }
 
 
-def _member_files(members: Sequence[BundleMember]) -> Iterator[tuple[str, Path]]:
+def _member_files(members: Sequence[BundleMember], prefix: str = "") -> Iterator[tuple[str, Path]]:
     for number, (_, folders, _) in enumerate(members):
         for fold, folder in enumerate(folders):
             for file in sorted(folder.iterdir()):
-                yield f"members/{number}/fold_{fold}/{file.name}", file
+                yield f"members/{prefix}{number}/fold_{fold}/{file.name}", file
 
 
 def _runtime_files() -> dict[str, bytes | Path]:

@@ -205,7 +205,7 @@ def test_bundle_is_refused_when_its_digest_is_another(bundles: Callable[..., Pat
 
 def test_bundle_is_refused_when_its_format_is_unknown(bundles: Callable[..., Path], tmp_path: Path) -> None:
     def newer(name: str, data: bytes) -> bytes:
-        return data.replace(b'"format_version": 1', b'"format_version": 9') if name == "manifest.json" else data
+        return data.replace(b'"format_version": 2', b'"format_version": 9') if name == "manifest.json" else data
 
     with pytest.raises(BundleError, match="bundle format 9"):
         open_bundle(rewrite(bundles(TaskKind.BINARY), tmp_path / "b.zip", newer))

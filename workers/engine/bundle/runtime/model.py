@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from . import FORMAT_VERSION
+from . import READABLE_VERSIONS
 from .errors import BundleProblem
 from .members import Folder, Member, load_member
 from .schema import Columns, Schema
+from .stack import stack_columns
 
 Array = np.ndarray[Any, Any]
 
@@ -24,12 +25,22 @@ _LEAST = 1e-9  # a probability from which sharpening starts
 
 
 @dataclass(frozen=True)
+class Stacker:
+    """A model over what members predict."""
+
+    weight: float
+    inputs: tuple[int, ...]  #: places of members
+    folds: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
 class BundleModel:
     """A loaded bundle. Predicting is thread-safe and uses one thread."""
 
     manifest: dict[str, Any]
     schema: Schema
-    members: tuple[tuple[float, tuple[Member, ...]], ...]  #: (weight, fold models); weights sum to 1
+    members: tuple[tuple[float, tuple[Member, ...]], ...]  #: (weight, fold models)
+    stack: tuple[Stacker, ...] = ()  #: with the members' weights, theirs sum to 1
 
     @classmethod
     def load(cls, path: Path | str) -> BundleModel:
@@ -55,12 +66,20 @@ class BundleModel:
         try:
             schema = Schema.from_json(manifest["schema"])
             members = tuple(
-                (float(item["weight"]), _load_folds(root, number, int(item["folds"])))
+                (float(item["weight"]), _load_folds(root, str(number), int(item["folds"])))
                 for number, item in enumerate(manifest["members"])
+            )
+            stack = tuple(
+                Stacker(
+                    float(item["weight"]),
+                    tuple(map(int, item["inputs"])),
+                    _load_folds(root, f"stack_{number}", int(item["folds"])),
+                )
+                for number, item in enumerate(manifest.get("stack", ()))
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleProblem(f"the manifest is not of this format: {error!r}") from error
-        return cls(manifest, schema, members)
+        return cls(manifest, schema, members, stack)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,11 +112,11 @@ class BundleModel:
 
     def predict_columns(self, columns: Columns) -> Array:
         """Float64: probabilities (n, classes) that sum to 1, or values (n,)."""
-        total: Any = 0.0
-        for weight, folds in self.members:
-            share = weight / len(folds)
-            for member in folds:
-                total = total + share * member.predict_columns(columns)
+        each = [_mean(folds, columns) for _, folds in self.members]
+        total: Any = sum(weight * part for (weight, _), part in zip(self.members, each, strict=True))
+        for stacker in self.stack:
+            inputs = stack_columns([each[place] for place in stacker.inputs])
+            total = total + stacker.weight * _mean(stacker.folds, inputs)
         output = np.asarray(total)
         return sharpened(output, float(self.manifest.get("temperature", 1.0))) if self.classes else output
 
@@ -108,8 +127,12 @@ def sharpened(probabilities: Array, temperature: float) -> Array:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _load_folds(root: Folder, number: int, folds: int) -> tuple[Member, ...]:
-    return tuple(load_member(root / "members" / str(number) / f"fold_{fold}") for fold in range(folds))
+def _mean(folds: Sequence[Member], columns: Columns) -> Any:
+    return sum(member.predict_columns(columns) for member in folds) / len(folds)
+
+
+def _load_folds(root: Folder, name: str, folds: int) -> tuple[Member, ...]:
+    return tuple(load_member(root / "members" / name / f"fold_{fold}") for fold in range(folds))
 
 
 class _Files:
@@ -170,8 +193,9 @@ def _read_manifest(files: _Files) -> dict[str, Any]:
         found = manifest["format_version"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BundleProblem(f"manifest.json can't be read: {error!r}") from error
-    if found != FORMAT_VERSION:
-        raise BundleProblem(f"bundle format {found} is not {FORMAT_VERSION}, the one that is known here")
+    if found not in READABLE_VERSIONS:
+        known = ", ".join(map(str, READABLE_VERSIONS))
+        raise BundleProblem(f"bundle format {found} is not one that is known here ({known})")
     return dict(manifest)
 
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from workers.engine.bundle import open_bundle
 from workers.engine.bundle.runtime import FORMAT_VERSION
+from workers.engine.bundle.runtime.members import load_member
 from workers.engine.bundle.runtime.schema import Field, Schema
+from workers.engine.bundle.runtime.stack import stack_columns
 from workers.engine.bundle.save import assemble, save_member
 from workers.engine.catalog import get_learner
 from workers.engine.learners.base import FitContext
@@ -109,8 +111,23 @@ def make_bundle(path: Path, kind: TaskKind, learners: tuple[str, ...] | None = N
             for fold, folder in enumerate(folders):
                 save_model(folder, name, columns, y, kind, k, fold)
             members.append((1.0 + number, folders, {"trial": number, "learner": name}))
+        stack = [] if learners else [make_stacker(Path(scratch) / "stack", members, columns, y, kind, k)]
         score = Score(metric=metric, value=0.5, low=0.4, high=0.6, method="bbc-cv", rows=N)
-        assemble(path, task=task, schema=SCHEMA, members=members, score=score, extra={"rows": N})
+        extra = {"rows": N, "temperature": 0.8 if k else 1.0}
+        assemble(path, task=task, schema=SCHEMA, members=members, stack=stack, score=score, extra=extra)
+
+
+def make_stacker(folder: Path, members: list[Any], columns: Any, y: Any, kind: TaskKind, k: int) -> Any:
+    """A linear model over what the first two members predict of their training rows."""
+    each = [load_member(folders[0]).predict_columns(columns) for _, folders, _ in members[:2]]
+    inputs = stack_columns(each)
+    schema = Schema(tuple(Field(name, "number") for name in inputs))
+    space = Space(["linear"], kind)
+    options = space.complete("linear", {"C": 0.1})
+    encoder, X = fit_encoder(options, schema, inputs, y, kind, k, 0)
+    context = FitContext(kind=kind, n_classes=k, n_rows=N, n_columns=X.shape[1], categorical=(), threads=1, seed=0)
+    save_member(folder, encoder, get_learner("linear").build(options, context).fit(X, y), kind, k)
+    return 2.0, [folder], {"learner": "linear", "inputs": list(range(len(each)))}
 
 
 def save_model(folder: Path, name: str, columns: Any, y: Any, kind: TaskKind, k: int, seed: int) -> None:
