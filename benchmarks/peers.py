@@ -9,6 +9,9 @@ beside it. Warmstart runs as a fresh service with an empty knowledge store and i
 that of the job from submission to the committed end; a rival runs in a process of its own (`benchmarks/peer.py` has
 its settings), its imports not counted. Every result is saved as it comes, with the test predictions beside it; what
 is there is not run again. Loss: 1 - AUC, log loss, RMSE. A system that fails ranks last and is counted.
+
+`--keep` writes what was measured, without predictions, to `benchmarks/measured/<seconds>s.json`, of which `--report
+--kept` prints the table: hours of rivals need not run again to see where we stand. Kept figures are of one machine.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import product
 from os import killpg
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,8 @@ from benchmarks.tables import as_rows
 
 PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
 _PYTHON = Path(".venv-peers/bin/python")
+_MEASURED = Path(__file__).with_name("measured")
+_KEPT = ("loss", "seconds", "predict_1000_s", "peak_mb", "trials")
 _WARM_S = 5.0  # for the worker to warm its first runner, as on any service that is up
 _RESAMPLES = 500
 
@@ -54,9 +60,14 @@ def main() -> None:
     parser.add_argument("--systems", nargs="*", default=[US, *PEERS], choices=[US, *PEERS])
     parser.add_argument("--out", type=Path, default=Path("results/peers"))
     parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
+    parser.add_argument("--kept", action="store_true", help="where nothing was run here, read benchmarks/measured")
     options = parser.parse_args()
     tasks = [task for task in read_tasks(options.split) if not options.tasks or task.name in options.tasks]
-    runs = Runs(options.out, options.seconds)
+    runs = Runs(options.out, options.seconds, is_kept=options.kept)
+    if options.keep:
+        runs.keep(tasks, options.seeds)
+        return
     if not options.report:
         for seed in options.seeds:
             for task in tasks:
@@ -67,14 +78,36 @@ def main() -> None:
 class Runs:
     """The results of one budget under a folder: `<seconds>s/<task>-<seed>/<system>.json` and `.npy`."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, *, is_kept: bool = False) -> None:
         self.folder, self.seconds = folder / f"{seconds:g}s", seconds
+        self.measured = _MEASURED / f"{seconds:g}s.json"
+        kept = is_kept and self.measured.exists()
+        self._kept: dict[str, dict[str, Result]] = json.loads(self.measured.read_text()) if kept else {}
 
     def read(self, task: CorpusTask, seed: int, system: str) -> Result | None:
         """What was measured; None if nothing was."""
         path = self._path(task, seed, system, "json")
-        result: Result | None = json.loads(path.read_text()) if path.exists() else None
-        return result
+        if path.exists():
+            result: Result = json.loads(path.read_text())
+            return result
+        return self._kept.get(f"{task.name}-{seed}", {}).get(system)
+
+    def keep(self, tasks: Iterable[CorpusTask], seeds: Iterable[int]) -> None:
+        """Write all that was measured to one file that is committed."""
+        kept: dict[str, dict[str, Result]] = {}
+        for task, seed in product(tasks, seeds):
+            each = {system: self.read(task, seed, system) for system in (US, *PEERS)}
+            kept[f"{task.name}-{seed}"] = {
+                system: {key: result[key] for key in _KEPT if key in result} | _without_details(result)
+                for system, result in each.items()
+                if result is not None
+            }
+        self.measured.parent.mkdir(exist_ok=True)
+        self.measured.write_text(json.dumps({cell: found for cell, found in kept.items() if found}, indent=1) + "\n")
+
+    def has_prediction(self, task: CorpusTask, seed: int, system: str) -> bool:
+        """Whether test predictions lie here."""
+        return self._path(task, seed, system, "npy").exists()
 
     def prediction(self, task: CorpusTask, seed: int, system: str) -> np.ndarray:
         """Of the test rows."""
@@ -207,7 +240,7 @@ def report_losses(runs: Runs, tasks: list[CorpusTask], seeds: list[int]) -> None
 
 
 def _has_loss(runs: Runs, task: CorpusTask, seed: int) -> bool:
-    return all("loss" in (runs.read(task, seed, system) or {}) for system in (US, "catboost"))
+    return all(runs.has_prediction(task, seed, system) for system in (US, "catboost"))
 
 
 def _bootstrap(runs: Runs, task: CorpusTask, seed: int) -> np.ndarray:
@@ -224,6 +257,11 @@ def _bootstrap(runs: Runs, task: CorpusTask, seed: int) -> np.ndarray:
         mine, other = (loss(task.kind, truth[rows], part[rows], parts.classes) for part in (ours, theirs))
         ratios.append(mine / max(other, 1e-12))
     return np.resize(np.array(ratios), _RESAMPLES)
+
+
+def _without_details(result: Result) -> Result:
+    """Of an error only its name: what a process said may name this machine's folders."""
+    return {"error": result["error"].strip().splitlines()[-1].partition(":")[0]} if "error" in result else {}
 
 
 def _line(result: Result) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from .ensemble import blend, select
 from .errors import NoModelError
 from .evaluation.calibration import Calibration, calibrate
 from .evaluation.honest import bbc_score, holdout_score
+from .evaluation.pool import Finished as Ended
 from .evaluation.pool import TrialPool
 from .space import Space
 from .stacking import Stacker, StackPlan
@@ -149,7 +150,19 @@ class Finaliser:
                 scores.append(self._oof_score(candidates, stackers, is_ensemble=is_ensemble, seconds=seconds))
 
         refitted = self._refit(chosen.shares, self._plan_refits(chosen.shares), score)
-        return self._assemble("model.zip", chosen, refitted, scores[0], reproducible=reproducible)
+        if self.is_limited:
+            chosen = self._cut(chosen, {number: ended.trial for number, ended in refitted.items()})
+        folders = {number: ended.folder / "fold_0" for number, ended in refitted.items()}
+        return self._assemble("model.zip", chosen, folders, scores[0], reproducible=reproducible)
+
+    def _cut(self, chosen: _Chosen, refitted: Mapping[int, Trial]) -> _Chosen:
+        """Without the lightest members, if refits turned out slower or larger than the limits allow."""
+        kept = dict(sorted(chosen.weights.items(), key=lambda item: (-item[1], item[0])))
+        used = {number: np.array(self._footprint(refitted.get(number, self.store.trials[number]))) for number in kept}
+        while len(kept) > 1 and (np.sum([used[number] for number in kept], axis=0) > self.room).any():
+            kept.popitem()
+        total = sum(kept.values())
+        return replace(chosen, weights={number: weight / total for number, weight in kept.items()})
 
     def _stacked(self, candidates: Candidates, chosen: _Chosen) -> tuple[_Chosen, list[Stacker]]:
         """The choice with a second layer to choose from, if that helps; and the stackers that selection saw."""
@@ -276,10 +289,10 @@ class Finaliser:
 
     def _refit(
         self, weights: Mapping[int, float], planned: Sequence[int], meanwhile: Callable[[], None]
-    ) -> dict[int, Path]:
+    ) -> dict[int, Ended]:
         """Members that were refitted, by trial number. `meanwhile` runs in this process beside the first of them."""
         waiting = list(planned)
-        refitted: dict[int, Path] = {}
+        refitted: dict[int, Ended] = {}
         while waiting and self.pool.has_room:
             self._submit_refit(waiting.pop(0))
         meanwhile()
@@ -292,7 +305,7 @@ class Finaliser:
                 break
             for finished in self.pool.wait(0.5 if left is None else max(0.01, min(0.5, left))):
                 if finished.trial.status.has_score:
-                    refitted[finished.trial.number] = finished.folder / "fold_0"
+                    refitted[finished.trial.number] = finished
         return refitted
 
     def _submit_refit(self, number: int) -> None:

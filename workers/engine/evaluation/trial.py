@@ -97,8 +97,7 @@ def evaluate(
         prediction = predict(fitted.estimator, fitted.encoder.transform(prepared.rows(valid)), prepared.n_classes)
         save_member(folder / f"fold_{place}", fitted.encoder, fitted.estimator, prepared.task.kind, prepared.n_classes)
         if not place:
-            outcome.predict_ms_per_row = _ms_per_row(prepared, fitted, np.asarray(valid))
-            outcome.megabytes = sum(path.stat().st_size for path in (folder / "fold_0").iterdir()) / 1e6
+            _weigh(outcome, prepared, fitted, np.asarray(valid), folder / "fold_0")
         sums.add(np.asarray(valid), prediction)
         outcome.fold_losses.append(_loss(prepared, np.asarray(valid), prediction))
         outcome.best_iterations += fitted.iterations
@@ -126,12 +125,13 @@ def salvage(prepared: PreparedTask, folder: Path) -> Outcome | None:
     return outcome
 
 
-def _ms_per_row(prepared: PreparedTask, fitted: Fitted, rows: Array) -> float:
-    """Milliseconds a row in one batch, encoding included."""
+def _weigh(outcome: Outcome, prepared: PreparedTask, fitted: Fitted, rows: Array, folder: Path) -> None:
+    """What the model costs whoever uses it: milliseconds a row in one batch, encoding included, and megabytes."""
     columns = prepared.rows(np.resize(rows, _BATCH))
     started = time.perf_counter()
     predict(fitted.estimator, fitted.encoder.transform(columns), prepared.n_classes)
-    return 1000 * (time.perf_counter() - started) / _BATCH
+    outcome.predict_ms_per_row = 1000 * (time.perf_counter() - started) / _BATCH
+    outcome.megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
 class _Sums:
@@ -189,7 +189,9 @@ def refit(
     rows = np.arange(len(prepared.y))
     fitted = fit_rows(prepared, configuration, rows, threads=threads, seconds=seconds, iterations=iterations)
     save_member(folder / "fold_0", fitted.encoder, fitted.estimator, prepared.task.kind, prepared.n_classes)
-    return Outcome(status=TrialStatus.SUCCEEDED, best_iterations=fitted.iterations, timed=fitted.timed)
+    outcome = Outcome(status=TrialStatus.SUCCEEDED, best_iterations=fitted.iterations, timed=fitted.timed)
+    _weigh(outcome, prepared, fitted, rows, folder / "fold_0")
+    return outcome
 
 
 @dataclass(frozen=True)
