@@ -77,8 +77,12 @@ def warmstart(
     seconds: float,
     seed: int,
     classes: list[str],
+    **more: Any,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Predictions of the model that the service makes of the training rows, and what the job says of itself."""
+    """Predictions of the model that the service makes of the training rows, and what the job says of itself.
+
+    `more` goes into the job spec.
+    """
     dataset = client.upload(as_csv(train), name=f"{task.name}.csv")
     spec = {
         "dataset_id": dataset["id"],
@@ -87,6 +91,7 @@ def warmstart(
         "metric": baselines.METRICS[task.kind],
         "budget": {"seconds": seconds},
         "seed": seed,
+        **more,
     }
     if task.kind == "binary":
         spec["positive_class"] = classes[1]

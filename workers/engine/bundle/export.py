@@ -31,6 +31,8 @@ class MemberExport:
     #: regression: what the model predicts, times `scale`, plus `shift`, is the target
     shift: float = 0.0
     scale: float = 1.0
+    #: regression: if given, that is log(target + 1), and this the largest of the training rows
+    log_most: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  #: kept in member.json
 
 

@@ -229,6 +229,7 @@ def fit_rows(
         categorical=tuple(encoder.categorical),
         threads=threads,
         seed=task.seed,
+        metric=task.metric,
         iterations=iterations,
     )
 

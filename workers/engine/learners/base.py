@@ -19,6 +19,10 @@ Array = NDArray[np.float64]
 COLUMNS_PER_FEATURE = 2  #: encoded columns a feature, for predictions of cost before anything is encoded
 
 
+ABSOLUTE = frozenset({"mae", "mape"})  #: metrics of absolute errors: the median is asked for, not the mean
+LOGARITHMIC = frozenset({"rmsle"})  #: metrics of the logarithm of the target plus one
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitContext:
     """What `build` may know besides its hyperparameters."""
@@ -30,6 +34,7 @@ class FitContext:
     categorical: tuple[int, ...]  #: encoded columns that hold category codes (encoder option "native" only)
     threads: int
     seed: int
+    metric: str = ""  #: of the task: learners that can minimise it itself do
     seconds: float | None = None  #: stop by yourself by then if you can; None: never (reproducible runs)
     iterations: int | None = None  #: final refit: exactly so many rounds or epochs, no early stopping
 

@@ -10,7 +10,7 @@ from ..bundle.runtime.members import catboost_rows
 from ..preprocessing.options import encoder_space
 from ..space import Choice, Float, Int
 from ..types import TaskKind
-from .base import Array, FitContext, Learner, Size
+from .base import ABSOLUTE, Array, FitContext, Learner, Size
 from .wrap import Wrapped
 
 _MOST_ROUNDS = 2000
@@ -18,7 +18,7 @@ _MOST_ROUNDS = 2000
 
 class _Boosted(Wrapped):
     def __init__(self, params: Mapping[str, Any], context: FitContext) -> None:
-        super().__init__(lambda n_classes: _objective(n_classes), context)
+        super().__init__(lambda n_classes: _objective(n_classes, context.metric), context)
         self.params = params
 
     def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
@@ -92,9 +92,9 @@ class _Deadline:
         return not self.hit
 
 
-def _objective(n_classes: int) -> dict[str, Any]:
+def _objective(n_classes: int, metric: str) -> dict[str, Any]:
     if n_classes == 0:
-        return {"loss_function": "RMSE"}
+        return {"loss_function": "MAE" if metric in ABSOLUTE else "RMSE"}
     if n_classes == 2:
         return {"loss_function": "Logloss"}
     return {"loss_function": "MultiClass", "classes_count": n_classes}

@@ -9,7 +9,7 @@ from typing import Any
 from ..preprocessing.options import encoder_space
 from ..space import Choice, Float, Int
 from ..types import TaskKind
-from .base import Array, FitContext, Learner, Size
+from .base import ABSOLUTE, Array, FitContext, Learner, Size
 from .wrap import Wrapped
 
 _MOST_ROUNDS = 3000
@@ -19,7 +19,7 @@ class _Boosted(Wrapped):
     """A Booster trained by `lightgbm.train`."""
 
     def __init__(self, params: Mapping[str, Any], context: FitContext) -> None:
-        super().__init__(lambda n_classes: _objective(n_classes), context)
+        super().__init__(lambda n_classes: _objective(n_classes, context.metric), context)
         self.params = params
 
     def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
@@ -70,9 +70,14 @@ class _Deadline:
             raise lightgbm.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
 
-def _objective(n_classes: int) -> dict[str, Any]:
+def _objective(n_classes: int, metric: str) -> dict[str, Any]:
     if n_classes == 0:
-        return {"objective": "regression", "metric": "l2"}
+        is_absolute = metric in ABSOLUTE
+        return (
+            {"objective": "regression_l1", "metric": "l1"}
+            if is_absolute
+            else {"objective": "regression", "metric": "l2"}
+        )
     if n_classes == 2:
         return {"objective": "binary", "metric": "binary_logloss"}
     return {"objective": "multiclass", "metric": "multi_logloss", "num_class": n_classes}

@@ -12,7 +12,7 @@ from ..bundle.runtime.nets import load_network
 from ..preprocessing.options import encoder_space
 from ..space import Choice, Float, Int
 from ..types import TaskKind
-from .base import Array, FitContext, Learner, Size
+from .base import ABSOLUTE, Array, FitContext, Learner, Size
 from .wrap import Wrapped
 
 _PATIENCE = 10  # epochs without a better validation loss
@@ -108,7 +108,8 @@ class _Trainer:
         logits = self.module(X)
         if self.outputs:
             return functional.cross_entropy(logits, y, reduction="none")
-        return functional.mse_loss(logits[:, 0], y, reduction="none")
+        distance = functional.l1_loss if self.context.metric in ABSOLUTE else functional.mse_loss
+        return distance(logits[:, 0], y, reduction="none")
 
     def _validation_loss(self, check: Any) -> float:
         import torch

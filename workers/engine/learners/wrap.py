@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..bundle.export import MemberExport
-from .base import Array, FitContext
+from .base import LOGARITHMIC, Array, FitContext
 
 #: makes the library's estimator, given how many classes the training rows have (0 in regression)
 Make = Callable[[int], Any]
@@ -18,8 +18,8 @@ class Wrapped:
     """A library's estimator in the engine's terms.
 
     In classification the library sees classes 0..m-1 of those present; `predict_proba` is (n, n_classes) again. In
-    regression it sees the target with mean 0 and deviation 1. One class, a constant target, or columns that never vary
-    need no estimator: `answer_` is then the answer to every row.
+    regression it sees the target, or for the metric rmsle its logarithm, with mean 0 and deviation 1. One class, a
+    constant target, or columns that never vary need no estimator: `answer_` is then the answer to every row.
 
     Args:
         make: the library's estimator.
@@ -30,6 +30,7 @@ class Wrapped:
     def __init__(self, make: Make, context: FitContext, *, weighted: bool = True) -> None:
         self.inner_: Any = None
         self.answer_: Array | None = None
+        self.log_most_: float | None = None
         self.make = make
         self.context = context
         self.weighted = weighted
@@ -52,7 +53,8 @@ class Wrapped:
             return np.asarray(self.predict_proba(X).argmax(axis=1))
         if self.answer_ is not None:
             return np.full(len(X), self.answer_[0])
-        return np.asarray(self._raw(X), dtype=np.float64).reshape(len(X)) * self.scale_ + self.shift_
+        values = np.asarray(self._raw(X), dtype=np.float64).reshape(len(X)) * self.scale_ + self.shift_
+        return values if self.log_most_ is None else np.expm1(np.minimum(values, self.log_most_))
 
     def predict_proba(self, X: Array) -> Array:
         """(n, n_classes), rows sum to 1."""
@@ -70,7 +72,14 @@ class Wrapped:
         format_, model, options = self._model()
         if self.context.n_classes:
             return MemberExport(format=format_, model=model, classes=tuple(map(int, self.classes_)), options=options)
-        return MemberExport(format=format_, model=model, shift=self.shift_, scale=self.scale_, options=options)
+        return MemberExport(
+            format=format_,
+            model=model,
+            shift=self.shift_,
+            scale=self.scale_,
+            log_most=self.log_most_,
+            options=options,
+        )
 
     def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
         if weight is None:
@@ -93,7 +102,7 @@ class Wrapped:
     def _answer(self, y: Any, weight: Array | None) -> Array:
         """Weighted frequencies of all classes, or the mean."""
         if not self.context.n_classes:
-            return np.array([self.shift_])
+            return np.array([self.shift_ if self.log_most_ is None else np.expm1(self.shift_)])
         counts = np.bincount(y, weights=weight, minlength=self.context.n_classes)
         return np.asarray(counts / counts.sum())
 
@@ -101,18 +110,25 @@ class Wrapped:
         if self.context.n_classes:
             self.classes_ = np.unique(y)
             return np.searchsorted(self.classes_, y)
+        is_log = self.context.metric in LOGARITHMIC
+        self.log_most_ = float(np.log1p(y).max()) if is_log else None
+        y = self._target(y)
         self.shift_ = float(np.average(y, weights=weight))
         self.scale_ = float(np.sqrt(np.average((y - self.shift_) ** 2, weights=weight)))
         if self.scale_ < 1e-12 * max(1.0, abs(self.shift_)):
             self.scale_ = 0.0
         return (y - self.shift_) / (self.scale_ or 1.0)
 
+    def _target(self, y: Array) -> Array:
+        """What the library is to learn: the target, or the logarithm of it plus one where the metric asks for that."""
+        return y if self.log_most_ is None else np.log1p(y)
+
     def _local_eval(self, eval_set: Any) -> Any:
         if eval_set is None:
             return None
         X, y, weight = eval_set
         if not self.context.n_classes:
-            return X, (y - self.shift_) / (self.scale_ or 1.0), weight
+            return X, (self._target(y) - self.shift_) / (self.scale_ or 1.0), weight
         known = np.isin(y, self.classes_)
         if not known.any():
             return None

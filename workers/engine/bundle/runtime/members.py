@@ -30,12 +30,14 @@ class Member:
     classes: tuple[int, ...] | None  #: class index of each probability column; None: all in order
     shift: float = 0.0
     scale: float = 1.0
+    log_most: float | None = None  #: the model predicts log(target + 1), of which no training row had more
 
     def predict(self, X: Array) -> Array:
         """Float64: probabilities (n, n_classes), or values (n,) in the target's unit."""
         raw = np.asarray(self.model(X), dtype=np.float64)
         if self.n_classes == 0:
-            return raw.reshape(len(X)) * self.scale + self.shift
+            values = raw.reshape(len(X)) * self.scale + self.shift
+            return values if self.log_most is None else np.expm1(np.minimum(values, self.log_most))
         if raw.ndim == 1:
             raw = np.stack([1.0 - raw, raw], axis=1)
         if self.classes is None or len(self.classes) == self.n_classes:
@@ -66,6 +68,7 @@ def load_member(folder: Folder) -> Member:
             None if classes is None else tuple(map(int, classes)),
             float(info.get("shift", 0.0)),
             float(info.get("scale", 1.0)),
+            None if info.get("log_most") is None else float(info["log_most"]),
         )
     except BundleProblem:
         raise
