@@ -330,11 +330,13 @@ class Finaliser:
     ) -> Finished:
         members: list[BundleMember] = []
         places: dict[int, int] = {}
+        packed = 0.0  # bytes of fold models
         for number, share in chosen.shares.items():
             is_input_only = (
                 number not in chosen.weights
             )  # fold models are what its stackers have learned from: one will do
-            if folders := [refitted[number]] if number in refitted else self._bagged(number, is_input_only):
+            if folders := [refitted[number]] if number in refitted else self._bagged(number, is_input_only, packed):
+                packed += 0.0 if number in refitted else self.store.fold_bytes(number)
                 places[number] = len(members)
                 about = _about(self.store.trials[number]) | {"share": share}
                 members.append((chosen.weights.get(number, 0.0), folders, about))
@@ -369,12 +371,12 @@ class Finaliser:
         is_many = len(trial.fold_losses) >= _FOLDS_WORTH_KEEPING
         return is_spread and is_many and get_learner(trial.proposal.configuration["learner"]).keeps_folds
 
-    def _bagged(self, number: int, is_input_only: bool) -> list[Path]:
-        """A member's fold models; only one if that will do, if there is no time to pack them all, or if limits ask."""
+    def _bagged(self, number: int, is_input_only: bool, packed: float) -> list[Path]:
+        """A member's fold models; one if that will do, if no time is left to pack all of them, or if limits ask."""
         folders, left = self.store.fold_folders(number), self.clock.left()
         if is_input_only or (self.is_limited and not self._keeps_folds(self.store.trials[number])):
             return folders[:1]
-        is_late = left is not None and _assemble_s(self.store.fold_bytes(number)) > left
+        is_late = left is not None and _assemble_s(packed + self.store.fold_bytes(number)) > left
         return folders[:1] if is_late else folders
 
     def _refit_s(self, trial: Trial) -> float:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .bundle.runtime.schema import Field, Schema
 from .bundle.runtime.stack import stack_columns
 from .candidates import Candidates
+from .errors import TaskError
 from .evaluation.pool import TrialPool
 from .evaluation.prepare import PreparedTask, prepare
 from .evaluation.splits import make_splits
@@ -98,10 +99,12 @@ class StackPlan:
     ) -> list[Stacker]:
         """Those that were done in time; none if there are too few whole trials."""
         whole = [place for place, trial in enumerate(candidates.trials) if _is_input(trial)][:_INPUTS]
-        groups = self.prepared.splits.groups
-        if len(whole) < _FEWEST_INPUTS or (groups is not None and len(np.unique(groups[candidates.rows])) < 2):
+        if len(whole) < _FEWEST_INPUTS:
             return []
-        prepared = self._table(candidates, whole, folder / "task")
+        try:
+            prepared = self._table(candidates, whole, folder / "task")
+        except TaskError:  # the rows that all predicted can't be split again: there is no second layer then
+            return []
         pool = TrialPool(prepared, folder, workers=self.workers)
         until = None if seconds is None else time.monotonic() + seconds
         done: dict[int, Trial] = {}
