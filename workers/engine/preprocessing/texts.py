@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ..bundle.runtime.schema import Field, Schema
-from ..bundle.runtime.texts import ANALYSERS, TextPart, lengths, make_vectoriser
+from ..bundle.runtime.texts import TextPart, lengths, make_vectoriser, shared_terms
 from .options import EncoderOptions
 
 Array = np.ndarray[Any, Any]
@@ -105,10 +105,11 @@ def _part(name: str, analyser: str, terms: tuple[str, ...], idf: Array, directio
 
 def _tfidf(analyser: str, sample: Array) -> tuple[tuple[str, ...], Array, Any] | None:
     """The most frequent terms on at least two texts, sorted, their idf, and the sample's sparse tf-idf; or None."""
-    limit = ANALYSERS[analyser][1]
+    counted = shared_terms()
     vectoriser = make_vectoriser(analyser, min_df=2, max_features=_TERMS[analyser])
+    vectoriser.set_params(analyzer=lambda text: counted.terms(analyser, text), ngram_range=(1, 1))
     try:
-        matrix = vectoriser.fit_transform([text[:limit] for text in sample])
+        matrix = vectoriser.fit_transform(sample)
     except ValueError:  # scikit-learn's word for "no term is left"
         return None
     return tuple(map(str, vectoriser.get_feature_names_out())), vectoriser.idf_, matrix

@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,10 +18,12 @@ from .errors import BundleProblem
 from .members import Folder, Member, load_member
 from .schema import Columns, Schema
 from .stack import stack_columns
+from .texts import sharing_terms
 
 Array = np.ndarray[Any, Any]
 
 _MANIFEST_MAX = 100_000_000
+_MANY_ROWS = 20
 _LEAST = 1e-9  # a probability from which sharpening starts
 
 
@@ -112,7 +115,8 @@ class BundleModel:
 
     def predict_columns(self, columns: Columns) -> Array:
         """Float64: probabilities (n, classes) that sum to 1, or values (n,)."""
-        each = [_mean(folds, columns) for _, folds in self.members]
+        with sharing_terms() if _is_many(columns) else nullcontext():
+            each = [_mean(folds, columns) for _, folds in self.members]
         total: Any = sum(weight * part for (weight, _), part in zip(self.members, each, strict=True))
         for stacker in self.stack:
             inputs = stack_columns([each[place] for place in stacker.inputs])
@@ -125,6 +129,11 @@ def sharpened(probabilities: Array, temperature: float) -> Array:
     """Probabilities (n, classes) with their logarithms divided by `temperature`, summing to 1 (Guo et al. 2017)."""
     powers = probabilities if temperature == 1.0 else np.maximum(probabilities, _LEAST) ** (1.0 / temperature)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _is_many(columns: Columns) -> bool:
+    """Whether sharing the analysis of texts is worth its start."""
+    return len(next(iter(columns.values()), ())) >= _MANY_ROWS
 
 
 def _mean(folds: Sequence[Member], columns: Columns) -> Any:
