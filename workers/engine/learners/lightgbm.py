@@ -155,6 +155,7 @@ LEARNER = Learner(
             "lambda_l2": 5.0,
             "prep_category": "target",
         },
+        {"learning_rate": 0.3, "num_leaves": 16, "feature_fraction": 0.6, "bagging_fraction": 0.9},
     ),
     build=_build,
     cost=_cost,

@@ -123,8 +123,8 @@ def test_auto_leaves_out_what_can_not_finish() -> None:
     assert all(proposal.configuration["learner"] != "catboost" for proposal in opening)
 
 
-def opening(seconds: float | None, slowness: float) -> list[str]:
-    """Learners of auto's first proposals on a machine that takes `slowness` seconds for each trial."""
+def opening(seconds: float | None, slowness: float) -> list[tuple[str, float | None]]:
+    """Learners and learning rates that auto proposes first on a machine that takes `slowness` seconds a trial."""
     size = Size(rows=4_000, columns=10, classes=2)
     where = SearchContext(
         space=Space(("linear", "lightgbm", "catboost", "random_forest"), TaskKind.BINARY, size),
@@ -139,13 +139,23 @@ def opening(seconds: float | None, slowness: float) -> list[str]:
     for number in range(8):
         proposal = strategy.ask()
         assert proposal is not None
-        names.append(proposal.configuration["learner"])
+        names.append((proposal.configuration["learner"], proposal.configuration.get("learning_rate")))
         strategy.tell(Trial(number=number, proposal=proposal, status=TrialStatus.SUCCEEDED, loss=0.1, seconds=slowness))
     return names
 
 
 def test_auto_proposes_cheaper_ones_when_the_machine_is_slower_than_predicted() -> None:
-    assert opening(60, 0.1).count("catboost") > opening(60, 14.0).count("catboost")
+    assert opening(60, 0.1).count(("catboost", 0.08)) > opening(60, 14.0).count(("catboost", 0.08))
+
+
+def test_where_a_default_would_take_too_long_a_quick_one_of_its_family_stands_in() -> None:
+    size = Size(rows=26_000, columns=8, classes=19)
+    space = Space(("linear", "lightgbm", "catboost"), TaskKind.MULTICLASS, size)
+    for seconds, rates in ((15, {0.3}), (6000, {0.05, 0.03})):
+        where = SearchContext(space=space, size=size, seed=0, workers=2, seconds=seconds, trials=None, n_folds=1)
+        opening = [one for one in play(get_strategy("auto")(where), 12) if one.source is Source.DEFAULT]
+        boosted = [one.configuration for one in opening if one.configuration["learner"] == "lightgbm"]
+        assert {one["learning_rate"] for one in boosted} == rates
 
 
 def test_without_a_time_limit_measured_time_does_not_count() -> None:
