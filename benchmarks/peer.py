@@ -144,6 +144,10 @@ def h2o_automl(folder: Path) -> Callable[[Task, pd.DataFrame], Predict]:
         if task["target"] in rows and task["kind"] != "regression":
             types[task["target"]] = "enum"
         path = folder / "h2o.csv"
+        texts = [name for name in rows if types[name] == "enum"]
+        rows = rows.copy()
+        for name in texts:  # lines in a cell are rows to it
+            rows[name] = rows[name].replace(r"\s+", " ", regex=True)
         rows.to_csv(path, index=False)
         return h2o.import_file(str(path), header=1, col_types=types)
 

@@ -123,6 +123,9 @@ class Runs:
             prediction, result = self._run(system, task, parts, seed)
             path = self._path(task, seed, system, "json")
             path.parent.mkdir(parents=True, exist_ok=True)
+            if prediction is not None and len(prediction) != len(parts.test):
+                result = {"error": f"WrongSize: {len(prediction)} predictions of {len(parts.test)} rows"}
+                prediction = None
             if prediction is not None:
                 np.save(path.with_suffix(".npy"), prediction)
                 truth = parts.test[task.target].to_numpy()
