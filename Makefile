@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo up test check chaos lock bench-install bench-quality bench-peers-install bench-peers bench-budget bench-service clean
+.PHONY: help install demo up test check chaos lock bench-install bench-quality bench-peers-install bench-peers bench-ablation bench-limits bench-budget bench-service clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -56,6 +56,12 @@ bench-peers-install: bench-install  ## AutoGluon, H2O and FLAML in a virtual env
 
 bench-peers:  ## Against AutoGluon, H2O, FLAML and CatBoost, 24 tasks of 60 s each: three hours
 	$(BIN)/python -m benchmarks.peers
+
+bench-ablation: bench-install  ## The engine with one mechanism off in turn, 16 tasks of 20 s each: an hour
+	$(BIN)/python -m benchmarks.ablation
+
+bench-limits: bench-install  ## Is a model as quick as its limit says, 24 tasks: ten minutes
+	$(BIN)/python -m benchmarks.limits
 
 bench-budget: $(STAMP)  ## Do jobs end in time: five minutes
 	$(BIN)/python -m benchmarks.budget
