@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import skops.io  # noqa: F401 - looks through all modules: not in the midst of a request, where pytest may fail to rewrite one
 from sqlalchemy import make_url, text
 
 from app.database import Base, Database
