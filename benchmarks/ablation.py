@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks import library
 from benchmarks.corpus import CorpusTask, read_tasks, split
-from workers.engine import final
+from workers.engine import selection, stacking
 from workers.engine.evaluation import calibration, pool
 from workers.engine.search import auto, costs, halving
 from workers.engine.types import Fidelity
@@ -37,7 +37,7 @@ _RESAMPLES = 2_000
 
 def _no_bagging() -> None:
     """Every member is fitted once more on all rows; no average of fold models."""
-    final._FOLDS_WORTH_KEEPING = sys.maxsize
+    selection._FOLDS_WORTH_KEEPING = sys.maxsize
 
 
 def _no_halving() -> None:
@@ -55,6 +55,11 @@ def _no_costs() -> None:
     auto.Auto._affordable = lambda self, proposal: True  # type: ignore[method-assign]
 
 
+def _no_stacking() -> None:
+    """No second layer."""
+    stacking.StackPlan.within = lambda self, seconds: ([], 0.0)  # type: ignore[method-assign]
+
+
 def _no_warmth() -> None:
     """Each trial process imports what it needs."""
     pool._CONTEXT.set_forkserver_preload([])
@@ -62,7 +67,7 @@ def _no_warmth() -> None:
 
 def _no_calibration() -> None:
     """Probabilities as the ensemble has them."""
-    vars(final)["calibrate"] = lambda *given: calibration.Calibration()
+    vars(selection)["calibrate"] = lambda *given: calibration.Calibration()
 
 
 #: what is off -> how to turn it off in a fresh process, or what the plan says
@@ -70,6 +75,7 @@ VARIANTS: dict[str, Callable[[], None] | dict[str, Any]] = {
     WHOLE: {},
     "ensemble": {"ensemble": False},
     "bagging": _no_bagging,
+    "stacking": _no_stacking,
     "halving": _no_halving,
     "cost learning": _no_cost_learning,
     "cost model": _no_costs,

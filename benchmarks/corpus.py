@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,11 @@ class CorpusTask:
     group: str
 
 
-def read_tasks(split: str) -> Iterator[CorpusTask]:
-    """The tasks of one split, in the file's order."""
+def read_tasks(split: str, names: Collection[str] | None = None) -> Iterator[CorpusTask]:
+    """The tasks of one split, in the file's order; only those named, if any are."""
     with TASKS.open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["split"] == split:
+            if row["split"] == split and (not names or row["name"] in names):
                 yield CorpusTask(
                     name=row["name"],
                     package=row["package"],

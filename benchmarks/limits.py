@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    tasks = [task for task in read_tasks(options.split) if not options.tasks or task.name in options.tasks]
+    tasks = list(read_tasks(options.split, options.tasks))
     with running_stack() as stack:
         for task in tasks:
             if task.name not in results:

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
     parser.add_argument("--kept", action="store_true", help="where nothing was run here, read benchmarks/measured")
     options = parser.parse_args()
-    tasks = [task for task in read_tasks(options.split) if not options.tasks or task.name in options.tasks]
+    tasks = list(read_tasks(options.split, options.tasks))
     runs = Runs(options.out, options.seconds, is_kept=options.kept)
     if options.keep:
         runs.keep(tasks, options.seeds)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-import skops.io  # noqa: F401 - looks through all modules: not in the midst of a request, where pytest may fail to rewrite one
+import skops.io  # noqa: F401 - see below
 from sqlalchemy import make_url, text
 
 from app.database import Base, Database
@@ -19,6 +19,9 @@ from app.local.valkey import Valkey
 from app.migrate import upgrade
 from app.settings import Settings
 from benchmarks.stack import Stack, running_stack
+
+# skops looks through all modules when it is first imported. In the midst of a test's request, far down the stack,
+# pytest has failed to rewrite a module that woke up by that; here it is safe.
 
 
 @pytest.fixture(scope="session")

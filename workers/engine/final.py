@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle.runtime.members import Member, load_member
-from .bundle.runtime.schema import Columns
-from .bundle.runtime.stack import stack_columns
+from .bundle.runtime.model import Stacker as Reader
+from .bundle.runtime.model import blended
 from .bundle.save import BundleMember, assemble
 from .candidates import Candidates, Store
-from .catalog import get_learner
-from .ensemble import blend, select
 from .errors import NoModelError
-from .evaluation.calibration import Calibration, calibrate
 from .evaluation.honest import bbc_score, holdout_score
 from .evaluation.pool import Finished as Ended
 from .evaluation.pool import TrialPool
+from .selection import Chosen, Selection, predictions_of
 from .space import Space
 from .stacking import Stacker, StackPlan
-from .types import Configuration, Limits, Scheme, Score, Trial, TrialStatus
+from .types import Configuration, Limits, Score, Trial
 
 if TYPE_CHECKING:
     from .fit import Clock
@@ -40,9 +38,7 @@ _STACK_GAIN = 0.002  # of the loss, without which it is not worth its members' t
 _MORE_ROUNDS = 1.05  # a refit sees more rows than the folds that chose its rounds
 _REFIT_MARGIN = 1.1  # a refit may take so much longer than predicted; one that is late leaves its fold models
 _NO_PATIENCE = 0.8  # of a fold's time, for a refit that need not find out when to stop
-_FOLDS_WORTH_KEEPING = 3
 _EARLY_BYTES = 20e6  # of fold models in a bundle that is not the last
-_LIMIT_MARGIN = 0.8  # of a limit that selection may use: a refit has more rows, other machines are slower
 _LIKELY = 5  # members to reckon with before an ensemble was chosen
 _CHUNK = 1000  # rows of the holdout predicted between two looks at the clock
 
@@ -58,25 +54,6 @@ class Finished:
     score: Score
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """An ensemble by trial number, and the stackers above it; all weights together sum to one."""
-
-    weights: dict[int, float]
-    loss: float
-    calibration: Calibration
-    stack: tuple[tuple[float, Stacker], ...] = ()
-
-    @property
-    def shares(self) -> dict[int, float]:
-        """Of each trial that the model needs: its weight, and its part in those of the stackers that read it."""
-        shares = dict(self.weights)
-        for weight, stacker in self.stack:
-            for number in stacker.inputs:
-                shares[number] = shares.get(number, 0.0) + weight / len(stacker.inputs)
-        return shares
-
-
 class Finaliser:
     """Makes bundles of what a store holds."""
 
@@ -84,9 +61,8 @@ class Finaliser:
         self, store: Store, space: Space, ensemble: bool, limits: Limits, pool: TrialPool, scratch: Path, clock: Clock
     ) -> None:
         self.store, self.ensemble, self.pool, self.scratch, self.clock = store, ensemble, pool, scratch, clock
+        self.selection = Selection(store, ensemble, limits)
         self.stack_plan = StackPlan(store.prepared, space, pool.workers)
-        self.room = np.array([limits.predict_ms_per_row or np.inf, limits.megabytes or np.inf])
-        self.is_limited = bool(np.isfinite(self.room).any())
         self.prepared = store.prepared
         self.task = store.prepared.task
         self._members: list[Trial] = []  #: of the ensemble last chosen, heaviest first
@@ -105,7 +81,7 @@ class Finaliser:
 
     def _affordable_stack(self) -> tuple[list[Configuration], float]:
         """Stackers to fit, and their predicted seconds. Limits on the model leave no room for twelve members."""
-        if not self.ensemble or self.is_limited:
+        if not self.ensemble or self.selection.is_limited:
             return [], 0.0
         seconds = self.clock.budget().seconds
         return self.stack_plan.within(None if seconds is None else _STACK_SHARE * seconds)
@@ -122,10 +98,10 @@ class Finaliser:
         candidates = self.store.candidates()
         if candidates is None:
             return None
-        chosen = self._select(candidates, 0.2)
+        chosen = self.selection.select(candidates, self._until(0.2))
         self._members = self._heaviest_first(chosen.weights)
         if sum(self.store.fold_bytes(number) for number in chosen.weights) > _EARLY_BYTES:
-            chosen = self._single(candidates)
+            chosen = self.selection.single(candidates)
         if chosen.loss >= better_than:
             return None
         score = self._oof_score(candidates, [], is_ensemble=len(chosen.weights) > 1, seconds=0.1)
@@ -140,31 +116,21 @@ class Finaliser:
         candidates = self.store.candidates()
         if candidates is None:
             raise NoModelError("Trials had scores, but what they stored is gone.")
-        chosen, stackers = self._stacked(candidates, self._select(candidates, _SELECT_S))
+        chosen, stackers = self._stacked(candidates, self.selection.select(candidates, self._until(_SELECT_S)))
         scores = [] if (holdout := self._holdout_score(chosen)) is None else [holdout]
 
         def score() -> None:
             if not scores:
-                seconds = self._spare(chosen.shares, _SCORE_S)
-                is_ensemble = self.ensemble
-                scores.append(self._oof_score(candidates, stackers, is_ensemble=is_ensemble, seconds=seconds))
+                spare = self._spare(chosen.shares, _SCORE_S)
+                scores.append(self._oof_score(candidates, stackers, is_ensemble=self.ensemble, seconds=spare))
 
         refitted = self._refit(chosen.shares, self._plan_refits(chosen.shares), score)
-        if self.is_limited:
-            chosen = self._cut(chosen, {number: ended.trial for number, ended in refitted.items()})
+        if self.selection.is_limited:
+            chosen = self.selection.cut(chosen, {number: ended.trial for number, ended in refitted.items()})
         folders = {number: ended.folder / "fold_0" for number, ended in refitted.items()}
         return self._assemble("model.zip", chosen, folders, scores[0], reproducible=reproducible)
 
-    def _cut(self, chosen: _Chosen, refitted: Mapping[int, Trial]) -> _Chosen:
-        """Without the lightest members, if refits turned out slower or larger than the limits allow."""
-        kept = dict(sorted(chosen.weights.items(), key=lambda item: (-item[1], item[0])))
-        used = {number: np.array(self._footprint(refitted.get(number, self.store.trials[number]))) for number in kept}
-        while len(kept) > 1 and (np.sum([used[number] for number in kept], axis=0) > self.room).any():
-            kept.popitem()
-        total = sum(kept.values())
-        return replace(chosen, weights={number: weight / total for number, weight in kept.items()})
-
-    def _stacked(self, candidates: Candidates, chosen: _Chosen) -> tuple[_Chosen, list[Stacker]]:
+    def _stacked(self, candidates: Candidates, chosen: Chosen) -> tuple[Chosen, list[Stacker]]:
         """The choice with a second layer to choose from, if that helps; and the stackers that selection saw."""
         configurations, predicted = self._affordable_stack()
         if not configurations:
@@ -179,35 +145,14 @@ class Finaliser:
         )
         if not stackers:
             return chosen, []
-        stacked = self._select(candidates, _SELECT_S, stackers)
+        stacked = self.selection.select(candidates, self._until(_SELECT_S), stackers)
         is_better = bool(stacked.stack) and stacked.loss < (1 - _STACK_GAIN) * chosen.loss
         return (stacked if is_better else chosen), stackers
 
-    def _select(self, candidates: Candidates, wanted_s: float, stackers: Sequence[Stacker] = ()) -> _Chosen:
-        if not self.ensemble or len(candidates.trials) == 1:
-            return self._single(candidates)
+    def _until(self, wanted_s: float) -> float | None:
+        """When so many seconds are over, or the budget; None without a time limit."""
         left = self.clock.left()
-        until = None if left is None else time.monotonic() + min(wanted_s, left)
-        chosen = select(
-            self.task.metric,
-            candidates.y,
-            _predictions(candidates, stackers),
-            candidates.weights,
-            until=until,
-            is_allowed=self._allowing(candidates),
-        )
-        return self._chosen(candidates, chosen.weights, chosen.loss, stackers)
-
-    def _chosen(
-        self, candidates: Candidates, weights: dict[int, float], loss: float, stackers: Sequence[Stacker] = ()
-    ) -> _Chosen:
-        """Candidates by place, stackers after them, calibrated together."""
-        blended = blend(_predictions(candidates, stackers), weights)
-        calibration = calibrate(self.task.metric, candidates.y, blended, candidates.weights)
-        count = len(candidates.trials)
-        numbers = {candidates.trials[place].number: weight for place, weight in weights.items() if place < count}
-        stack = tuple((weight, stackers[place - count]) for place, weight in weights.items() if place >= count)
-        return _Chosen(numbers, loss, calibration, stack)
+        return None if left is None else time.monotonic() + min(wanted_s, left)
 
     def _oof_score(
         self, candidates: Candidates, stackers: Sequence[Stacker], *, is_ensemble: bool, seconds: float | None
@@ -215,53 +160,29 @@ class Finaliser:
         return bbc_score(
             self.task.metric,
             candidates.y,
-            _predictions(candidates, stackers),
+            predictions_of(candidates, stackers),
             candidates.weights,
             ensemble=is_ensemble,
             seed=self.task.seed,
             seconds=seconds,
-            is_allowed=self._allowing(candidates),
+            is_allowed=self.selection.allowing(candidates),
         )
 
-    def _single(self, candidates: Candidates) -> _Chosen:
-        """The best of the whole ones that the limits allow; of the rest if there is none."""
-        is_allowed = self._allowing(candidates)
-        allowed = [place for place in range(len(candidates.trials)) if is_allowed({place})]
-        whole = (place for place in allowed if candidates.trials[place].status is TrialStatus.SUCCEEDED)
-        best = next(whole, allowed[0])
-        loss = candidates.trials[best].loss
-        assert loss is not None
-        return self._chosen(candidates, {best: 1.0}, loss)
-
-    def _allowing(self, candidates: Candidates) -> Callable[[Collection[int]], bool]:
-        """Whether members, by place, keep the limits together; if none does alone, the one that comes nearest does."""
-        if not self.is_limited:
-            return lambda members: True
-        used = np.array([self._footprint(trial) for trial in candidates.trials]) / (_LIMIT_MARGIN * self.room)
-        nearest = int(np.argmin(used.max(axis=1)))
-        return lambda members: set(members) == {nearest} or bool((used[list(members)].sum(axis=0) <= 1).all())
-
-    def _footprint(self, trial: Trial) -> tuple[float, float]:
-        """Milliseconds a row and megabytes of a member in the final model."""
-        copies = len(trial.fold_losses) if self._keeps_folds(trial) else 1
-        return copies * trial.predict_ms_per_row, copies * trial.megabytes
-
-    def _holdout_score(self, chosen: _Chosen) -> Score | None:
+    def _holdout_score(self, chosen: Chosen) -> Score | None:
         """Of the fold models together, on the holdout, or on as much of it as there is time for."""
         if self.prepared.splits.holdout is None:
             return None
         rows = np.random.default_rng(self.task.seed).permutation(self.prepared.splits.holdout)
-        members = {n: [load_member(folder) for folder in self.store.fold_folders(n)] for n in chosen.shares}
-        stack = [(weight, one.inputs, [load_member(folder) for folder in one.folders]) for weight, one in chosen.stack]
+        numbers = list(chosen.shares)
+        members = [(chosen.weights.get(number, 0.0), _load(self.store.fold_folders(number))) for number in numbers]
+        stack = [
+            Reader(weight, tuple(map(numbers.index, one.inputs)), _load(one.folders)) for weight, one in chosen.stack
+        ]
         until = None if self.clock.left() is None else time.monotonic() + _HOLDOUT_S
         parts: list[Array] = []
         while len(parts) * _CHUNK < len(rows) and (not parts or until is None or time.monotonic() < until):
             columns = self.prepared.rows(rows[len(parts) * _CHUNK :][:_CHUNK])
-            each = {number: _mean_of(models, columns) for number, models in members.items()}
-            total = np.sum([weight * each[number] for number, weight in chosen.weights.items()], axis=0)
-            for weight, inputs, models in stack:
-                total = total + weight * _mean_of(models, stack_columns([each[number] for number in inputs]))
-            parts.append(total)
+            parts.append(blended(members, stack, columns))
         prediction = chosen.calibration.apply(self.task.metric, np.concatenate(parts))
         rows = rows[: len(prediction)]
         row_weights = None if self.prepared.weights is None else np.asarray(self.prepared.weights[rows])
@@ -278,7 +199,7 @@ class Finaliser:
         planned: list[int] = []
         total = done = 0.0
         for trial in members:
-            if self._keeps_folds(trial):
+            if self.selection.keeps_folds(trial):
                 continue
             expected = self._refit_s(trial)
             end = max(done, _REFIT_MARGIN * max(expected, (total + expected) / self.pool.workers))
@@ -322,31 +243,34 @@ class Finaliser:
     def _assemble(
         self,
         name: str,
-        chosen: _Chosen,
+        chosen: Chosen,
         refitted: Mapping[int, Path],
         score: Score,
         *,
         reproducible: bool,
     ) -> Finished:
-        members: list[BundleMember] = []
-        places: dict[int, int] = {}
+        folders: dict[int, Sequence[Path]] = {}
         packed = 0.0  # bytes of fold models
-        for number, share in chosen.shares.items():
-            is_input_only = (
-                number not in chosen.weights
-            )  # fold models are what its stackers have learned from: one will do
-            if folders := [refitted[number]] if number in refitted else self._bagged(number, is_input_only, packed):
-                packed += 0.0 if number in refitted else self.store.fold_bytes(number)
-                places[number] = len(members)
-                about = _about(self.store.trials[number]) | {"share": share}
-                members.append((chosen.weights.get(number, 0.0), folders, about))
-        stack: list[BundleMember] = [
-            (weight, one.folders, _about_stacker(one) | {"inputs": [places[number] for number in one.inputs]})
-            for weight, one in chosen.stack
-            if set(one.inputs) <= set(places)
-        ]
-        if not members:
+        for number in chosen.shares:
+            if number in refitted:
+                folders[number] = [refitted[number]]
+            elif bagged := self._bagged(number, packed, is_input_only=number not in chosen.weights):
+                folders[number] = bagged
+                packed += self.store.fold_bytes(number)
+        if not folders:
             raise NoModelError("What the chosen trials stored is gone.")
+        if any(not set(one.inputs) <= set(folders) for _, one in chosen.stack):
+            chosen = replace(chosen, weights=chosen.shares, stack=())  # what a stacker reads is gone
+        places = list(folders)
+        members: list[BundleMember] = [
+            (chosen.weights.get(number, 0.0), folders[number], _about(self.store.trials[number]) | {"share": share})
+            for number, share in chosen.shares.items()
+            if number in folders
+        ]
+        stack: list[BundleMember] = [
+            (weight, one.folders, _about_stacker(one) | {"inputs": [places.index(number) for number in one.inputs]})
+            for weight, one in chosen.stack
+        ]
         path = self.scratch / name
         extra = {
             "rows": len(self.prepared.y),
@@ -361,20 +285,14 @@ class Finaliser:
         manifest = assemble(
             path, task=self.task, schema=self.prepared.schema, members=members, stack=stack, score=score, extra=extra
         )
-        kept = {number: share for number, share in chosen.shares.items() if number in places}
+        kept = {number: share for number, share in chosen.shares.items() if number in folders}
         return Finished(path, manifest, kept, chosen.loss, score)
 
-    def _keeps_folds(self, trial: Trial) -> bool:
-        """Whether the average of its fold models is the final model; see docs/decisions/0003-final-model.md."""
-        splits = self.prepared.splits
-        is_spread = splits.scheme not in (Scheme.HOLDOUT, Scheme.TIME) and splits.holdout is None
-        is_many = len(trial.fold_losses) >= _FOLDS_WORTH_KEEPING
-        return is_spread and is_many and get_learner(trial.proposal.configuration["learner"]).keeps_folds
-
-    def _bagged(self, number: int, is_input_only: bool, packed: float) -> list[Path]:
-        """A member's fold models; one if that will do, if no time is left to pack all of them, or if limits ask."""
+    def _bagged(self, number: int, packed: float, *, is_input_only: bool) -> list[Path]:
+        """A member's fold models; one if no time is left to pack all of them, if limits ask, or if it is only read by
+        stackers, which have learned from single fold models."""
         folders, left = self.store.fold_folders(number), self.clock.left()
-        if is_input_only or (self.is_limited and not self._keeps_folds(self.store.trials[number])):
+        if is_input_only or (self.selection.is_limited and not self.selection.keeps_folds(self.store.trials[number])):
             return folders[:1]
         is_late = left is not None and _assemble_s(packed + self.store.fold_bytes(number)) > left
         return folders[:1] if is_late else folders
@@ -389,7 +307,7 @@ class Finaliser:
     def _final_bytes(self, number: int) -> float:
         """Predicted bytes of a member in the final bundle."""
         trial = self.store.trials[number]
-        share = 1 if self._keeps_folds(trial) else max(1, len(trial.fold_losses))
+        share = 1 if self.selection.keeps_folds(trial) else max(1, len(trial.fold_losses))
         return self.store.fold_bytes(number) / share
 
     def _spare(self, weights: Mapping[int, float], wanted: float | None) -> float | None:
@@ -406,12 +324,8 @@ def _assemble_s(size: float) -> float:
     return _ASSEMBLE_S + size / _ASSEMBLE_BYTES_PER_S
 
 
-def _predictions(candidates: Candidates, stackers: Sequence[Stacker]) -> list[Array]:
-    return [*candidates.predictions, *(stacker.prediction for stacker in stackers)]
-
-
-def _mean_of(models: Sequence[Member], columns: Columns) -> Array:
-    return np.asarray(np.mean([model.predict_columns(columns) for model in models], axis=0))
+def _load(folders: Sequence[Path]) -> list[Member]:
+    return [load_member(folder) for folder in folders]
 
 
 def _about_stacker(stacker: Stacker) -> dict[str, Any]:

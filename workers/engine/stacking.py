@@ -23,7 +23,7 @@ from .errors import TaskError
 from .evaluation.pool import TrialPool
 from .evaluation.prepare import PreparedTask, prepare
 from .evaluation.splits import make_splits
-from .learners.base import Size
+from .learners.base import TRIAL_START_S, Size
 from .space import Space
 from .table.load import TypedTable
 from .types import Configuration, Proposal, Scheme, Trial, TrialStatus, Validation
@@ -36,7 +36,6 @@ _SLOW_MS = 0.2  # a row, beyond which a member is no input: kernels and neighbou
 _FEWEST_ROWS = 1_000  # below, a second layer learned nothing that held on other rows
 _FOLDS = 5
 _MOST_S = 60.0  # predicted, where there is no time limit
-_START_S = 0.3  # of a trial process
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,7 @@ class StackPlan:
     def __init__(self, prepared: PreparedTask, space: Space, workers: int) -> None:
         self.prepared, self.workers = prepared, workers
         smooth = {"learner": "linear", "C": 0.01 if prepared.n_classes else 0.1, "prep_clip": 10.0}
-        trees = {
-            "learner": "lightgbm",
-            "num_leaves": 15,
-            "feature_fraction": 0.5,
-            "lambda_l2": 5.0,
-            "prep_category": "ordinal",
-        }
+        trees = {"learner": "lightgbm", "num_leaves": 15, "feature_fraction": 0.5, "lambda_l2": 5.0}
         given = [part for part in (smooth, trees) if part["learner"] in space.learners]
         splits = prepared.splits
         rows = len(prepared.search_rows) if len(splits.folds) > 1 else len(splits.folds[0][1])
@@ -78,15 +71,14 @@ class StackPlan:
             for part in given:
                 own = {name: value for name, value in part.items() if name != "learner"}
                 configuration = space.complete(str(part["learner"]), own)
-                self._costs.append((configuration, _START_S + _FOLDS * space.cost(configuration, size)))
+                self._costs.append((configuration, TRIAL_START_S + _FOLDS * space.cost(configuration, size)))
 
     def within(self, seconds: float | None) -> tuple[list[Configuration], float]:
         """Stackers that are predicted to take no longer, and how long they take side by side."""
         most = _MOST_S if seconds is None else seconds
         chosen = [(configuration, cost) for configuration, cost in self._costs if cost <= most]
         costs = [cost for _, cost in chosen]
-        took = max(*costs, sum(costs) / self.workers) if len(costs) > 1 else sum(costs)
-        return [configuration for configuration, _ in chosen], took
+        return [configuration for configuration, _ in chosen], max([0.0, *costs, sum(costs) / self.workers])
 
     def fit(
         self,

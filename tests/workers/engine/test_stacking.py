@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workers.engine import final
+from workers.engine import selection
 from workers.engine.bundle import open_bundle
 from workers.engine.candidates import Candidates
 from workers.engine.ensemble import Ensemble, select
@@ -73,7 +73,7 @@ def test_a_bundle_with_a_second_layer_predicts_what_selection_saw(
     def half_and_half(metric: str, y: Any, predictions: list[Any], *rest: Any, **more: Any) -> Ensemble:
         return Ensemble({0: 0.5, len(predictions) - 1: 0.5}, 0.0 if len(predictions) > 8 else 1.0)
 
-    monkeypatch.setattr(final, "select", half_and_half)  # eight trials: what comes after them is a stacker
+    monkeypatch.setattr(selection, "select", half_and_half)  # eight trials: what comes after them is a stacker
     problem = make_problem(kind, N)
     plan = Plan(algorithms=MEMBERS if kind.is_classification else ("linear", "lightgbm", "elastic_net"), cores=2)
     journal = FolderJournal(tmp_path, Budget(seconds=None, trials=8))

@@ -35,7 +35,7 @@ class Calibration:
 
     def apply(self, metric: str, prediction: Array) -> Array:
         """What the metric is to be computed on: probabilities, or for metrics of labels what was decided."""
-        if metric in THRESHOLDED and prediction.ndim == 2 and prediction.shape[1] == 2:
+        if _has_threshold(metric, prediction):
             chosen = (prediction[:, 1] >= self.threshold).astype(np.float64)
             return np.stack([1.0 - chosen, chosen], axis=1)
         return sharpened(prediction, self.temperature) if self.temperature != 1.0 else prediction
@@ -52,14 +52,18 @@ def calibrate(metric: str, y: Array, prediction: Array, weights: Weights = None)
     """
     if metric == "log_loss" and len(y) >= _FEWEST_ROWS:
         return Calibration(temperature=_best_temperature(y, prediction, weights))
-    if metric in THRESHOLDED and prediction.ndim == 2 and prediction.shape[1] == 2:
+    if _has_threshold(metric, prediction):
         return Calibration(threshold=best_threshold(metric, y, prediction[:, 1], weights)[0])
     return Calibration()
 
 
+def _has_threshold(metric: str, prediction: Array) -> bool:
+    return metric in THRESHOLDED and prediction.shape[1] == 2
+
+
 def searched_loss(metric: str, y: Array, prediction: Array, weights: Weights = None) -> float:
     """What search and selection minimise: the loss, at the best threshold where the metric asks for one."""
-    if metric in THRESHOLDED and prediction.ndim == 2 and prediction.shape[1] == 2:
+    if _has_threshold(metric, prediction):
         return 1.0 - best_threshold(metric, y, prediction[:, 1], weights)[1]
     return loss(metric, y, prediction, weights)
 

@@ -84,6 +84,7 @@ def _bind(work: Work, parent: int) -> None:
 
 
 def _run(work: Work) -> None:
+    from ..bundle.runtime.texts import sharing_terms
     from .prepare import open_prepared
     from .trial import Outcome, evaluate, refit, write_outcome
 
@@ -91,10 +92,11 @@ def _run(work: Work) -> None:
     try:
         prepared = open_prepared(work.prepared)
         shared: dict[str, Any] = {"threads": work.threads, "seconds": work.seconds}
-        if work.is_refit:
-            outcome = refit(prepared, work.proposal.configuration, work.iterations, work.folder, **shared)
-        else:
-            outcome = evaluate(prepared, work.proposal, work.folder, **shared)
+        with sharing_terms():
+            if work.is_refit:
+                outcome = refit(prepared, work.proposal.configuration, work.iterations, work.folder, **shared)
+            else:
+                outcome = evaluate(prepared, work.proposal, work.folder, **shared)
     except MemoryError:
         outcome = Outcome(status=TrialStatus.OUT_OF_MEMORY, reason="the process could not get the memory it asked for")
     except Exception as error:  # whatever a library raises for a configuration costs this trial and no more

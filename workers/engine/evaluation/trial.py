@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.runtime.texts import sharing_terms
 from ..bundle.save import save_member
 from ..catalog import get_learner
 from ..learners.base import Estimator, FitContext, Learner
@@ -82,11 +81,7 @@ def evaluate(
     When the time is nearly over, the folds done so far are the result, `stopped` and `timed`; should the process be
     killed, `salvage` finds them.
     """
-    with sharing_terms():
-        return _evaluate(prepared, proposal, folder, threads=threads, deadline=Deadline(seconds))
-
-
-def _evaluate(prepared: PreparedTask, proposal: Proposal, folder: Path, *, threads: int, deadline: Deadline) -> Outcome:
+    deadline = Deadline(seconds)
     folds = prepared.splits.folds[: proposal.fidelity.folds]
     sums = _Sums(prepared)
     outcome = Outcome(status=TrialStatus.SUCCEEDED)
@@ -107,7 +102,7 @@ def _evaluate(prepared: PreparedTask, proposal: Proposal, folder: Path, *, threa
         outcome.fold_losses.append(_loss(prepared, np.asarray(valid), prediction))
         outcome.best_iterations += fitted.iterations
         outcome.timed |= fitted.timed
-        if left is not None and place + 1 < len(folds):
+        if seconds is not None and place + 1 < len(folds):
             np.save(folder / _partial_oof(place + 1), sums.mean())
             _write_json(folder / _PROGRESS, {"folds": len(folds)} | vars(outcome))
         longest = max(longest, time.monotonic() - started)

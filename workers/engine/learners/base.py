@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 COLUMNS_PER_FEATURE = 2  #: encoded columns a feature, for predictions of cost before anything is encoded
-
+TRIAL_START_S = 0.3  #: of a trial, whatever it fits
 
 ABSOLUTE = frozenset({"mae", "mape"})  #: metrics of absolute errors: the median is asked for, not the mean
 LOGARITHMIC = frozenset({"rmsle"})  #: metrics of the logarithm of the target plus one

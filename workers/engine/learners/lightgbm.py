@@ -72,12 +72,8 @@ class _Deadline:
 
 def _objective(n_classes: int, metric: str) -> dict[str, Any]:
     if n_classes == 0:
-        is_absolute = metric in ABSOLUTE
-        return (
-            {"objective": "regression_l1", "metric": "l1"}
-            if is_absolute
-            else {"objective": "regression", "metric": "l2"}
-        )
+        norm = "l1" if metric in ABSOLUTE else "l2"
+        return {"objective": f"regression_{norm}", "metric": norm}
     if n_classes == 2:
         return {"objective": "binary", "metric": "binary_logloss"}
     return {"objective": "multiclass", "metric": "multi_logloss", "num_class": n_classes}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..bundle.export import MemberExport
+from ..bundle.runtime.members import in_target_unit
 from .base import LOGARITHMIC, Array, FitContext
 
 #: makes the library's estimator, given how many classes the training rows have (0 in regression)
@@ -53,8 +54,8 @@ class Wrapped:
             return np.asarray(self.predict_proba(X).argmax(axis=1))
         if self.answer_ is not None:
             return np.full(len(X), self.answer_[0])
-        values = np.asarray(self._raw(X), dtype=np.float64).reshape(len(X)) * self.scale_ + self.shift_
-        return values if self.log_most_ is None else np.expm1(np.minimum(values, self.log_most_))
+        raw = np.asarray(self._raw(X), dtype=np.float64).reshape(len(X))
+        return in_target_unit(raw, self.shift_, self.scale_, self.log_most_)
 
     def predict_proba(self, X: Array) -> Array:
         """(n, n_classes), rows sum to 1."""
@@ -102,7 +103,7 @@ class Wrapped:
     def _answer(self, y: Any, weight: Array | None) -> Array:
         """Weighted frequencies of all classes, or the mean."""
         if not self.context.n_classes:
-            return np.array([self.shift_ if self.log_most_ is None else np.expm1(self.shift_)])
+            return in_target_unit(np.zeros(1), self.shift_, self.scale_, self.log_most_)
         counts = np.bincount(y, weights=weight, minlength=self.context.n_classes)
         return np.asarray(counts / counts.sum())
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..learners.base import COLUMNS_PER_FEATURE, Size
+from ..learners.base import COLUMNS_PER_FEATURE, TRIAL_START_S, Size
 from ..types import Proposal, Trial, TrialStatus
 from .base import SearchContext
 
-_START_S = 0.3  # of a trial, whatever it does
 _SHARED, _OWN, _SLOPE = 0.7, 0.5, 0.15  # prior deviations: of all, of a learner, of its growth
 _NOISE = 0.35  # of a trial's log seconds about what the model says
 
@@ -78,4 +77,4 @@ class CostModel:
             rows=round(size.rows * fidelity.rows), columns=COLUMNS_PER_FEATURE * size.columns, classes=size.classes
         )
         count = folds if fidelity.folds is None else min(fidelity.folds, folds)
-        return _START_S + count * self._context.space.cost(proposal.configuration, encoded)
+        return TRIAL_START_S + count * self._context.space.cost(proposal.configuration, encoded)

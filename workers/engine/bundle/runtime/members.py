@@ -36,8 +36,7 @@ class Member:
         """Float64: probabilities (n, n_classes), or values (n,) in the target's unit."""
         raw = np.asarray(self.model(X), dtype=np.float64)
         if self.n_classes == 0:
-            values = raw.reshape(len(X)) * self.scale + self.shift
-            return values if self.log_most is None else np.expm1(np.minimum(values, self.log_most))
+            return in_target_unit(raw.reshape(len(X)), self.shift, self.scale, self.log_most)
         if raw.ndim == 1:
             raw = np.stack([1.0 - raw, raw], axis=1)
         if self.classes is None or len(self.classes) == self.n_classes:
@@ -49,6 +48,12 @@ class Member:
     def predict_columns(self, columns: Mapping[str, Array]) -> Array:
         """The same, from columns."""
         return self.predict(self.encoder.transform(columns))
+
+
+def in_target_unit(raw: Array, shift: float, scale: float, log_most: float | None) -> Array:
+    """What a model of regression said, in the unit of the target; see Member."""
+    values = raw * scale + shift
+    return values if log_most is None else np.expm1(np.minimum(values, log_most))
 
 
 def load_member(folder: Folder) -> Member:

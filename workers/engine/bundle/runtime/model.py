@@ -33,7 +33,7 @@ class Stacker:
 
     weight: float
     inputs: tuple[int, ...]  #: places of members
-    folds: tuple[Member, ...]
+    folds: Sequence[Member]
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,18 @@ class BundleModel:
     def predict_columns(self, columns: Columns) -> Array:
         """Float64: probabilities (n, classes) that sum to 1, or values (n,)."""
         with sharing_terms() if _is_many(columns) else nullcontext():
-            each = [_mean(folds, columns) for _, folds in self.members]
-        total: Any = sum(weight * part for (weight, _), part in zip(self.members, each, strict=True))
-        for stacker in self.stack:
-            inputs = stack_columns([each[place] for place in stacker.inputs])
-            total = total + stacker.weight * _mean(stacker.folds, inputs)
-        output = np.asarray(total)
+            output = blended(self.members, self.stack, columns)
         return sharpened(output, float(self.manifest.get("temperature", 1.0))) if self.classes else output
+
+
+def blended(members: Sequence[tuple[float, Sequence[Member]]], stack: Sequence[Stacker], columns: Columns) -> Array:
+    """What members and stackers predict together, by their weights: (n, classes) or (n,)."""
+    each = [_mean(folds, columns) for _, folds in members]
+    total: Any = sum(weight * part for (weight, _), part in zip(members, each, strict=True))
+    for stacker in stack:
+        inputs = stack_columns([each[place] for place in stacker.inputs])
+        total = total + stacker.weight * _mean(stacker.folds, inputs)
+    return np.asarray(total)
 
 
 def sharpened(probabilities: Array, temperature: float) -> Array:

@@ -1,4 +1,4 @@
-"""What the finaliser decides once refits are there."""
+"""What is left out of the model once refits are there."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from workers.engine.evaluation.calibration import Calibration
 from workers.engine.evaluation.prepare import prepare
 from workers.engine.evaluation.splits import make_splits
-from workers.engine.final import Finaliser, _Chosen
-from workers.engine.space import Space
+from workers.engine.selection import Chosen, Selection
 from workers.engine.types import Limits, Proposal, TaskKind, Trial, TrialStatus
 
 WEIGHTS = {0: 0.5, 1: 0.2, 2: 0.3}
@@ -28,15 +27,12 @@ def measured(number: int, megabytes: float, ms: float) -> Trial:
 
 
 @pytest.fixture
-def finaliser(make_problem: Callable[..., Any], tmp_path: Path) -> Any:
+def selection(make_problem: Callable[..., Any], tmp_path: Path) -> Any:
     problem = make_problem(TaskKind.BINARY)
     splits = make_splits(problem.task, problem.y)
     prepared = prepare(tmp_path / "task", problem.table, problem.y, None, problem.task, splits)
     store: Any = SimpleNamespace(prepared=prepared, trials={number: measured(number, 0.1, 0.1) for number in WEIGHTS})
-    pool: Any = SimpleNamespace(workers=2)
-    limits = Limits(predict_ms_per_row=1.0, megabytes=1.0)
-    clock: Any = None
-    return Finaliser(store, Space(["linear"], TaskKind.BINARY), True, limits, pool, tmp_path, clock)
+    return Selection(store, True, Limits(predict_ms_per_row=1.0, megabytes=1.0))
 
 
 @pytest.mark.parametrize(
@@ -50,10 +46,10 @@ def finaliser(make_problem: Callable[..., Any], tmp_path: Path) -> Any:
     ],
 )
 def test_the_lightest_go_until_what_was_measured_after_the_refits_keeps_the_limits(
-    finaliser: Any, refits: dict[int, tuple[float, float]], kept: set[int]
+    selection: Any, refits: dict[int, tuple[float, float]], kept: set[int]
 ) -> None:
     refitted = {number: measured(number, *used) for number, used in refits.items()}
-    left = finaliser._cut(_Chosen(WEIGHTS, 0.1, Calibration()), refitted).weights
+    left = selection.cut(Chosen(WEIGHTS, 0.1, Calibration()), refitted).weights
     assert set(left) == kept
     assert sum(left.values()) == pytest.approx(1.0)
     assert left[0] == pytest.approx(0.5 / sum(WEIGHTS[number] for number in kept))
