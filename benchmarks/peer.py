@@ -140,16 +140,13 @@ def h2o_automl(folder: Path) -> Callable[[Task, pd.DataFrame], Predict]:
     h2o.no_progress()
 
     def frame(rows: pd.DataFrame, task: Task) -> Any:
-        types = {name: "enum" if rows[name].dtype == object else "numeric" for name in rows}
+        rows = rows.astype({name: "int8" for name in rows if rows[name].dtype == bool})
         if task["target"] in rows and task["kind"] != "regression":
-            types[task["target"]] = "enum"
-        path = folder / "h2o.csv"
-        texts = [name for name in rows if types[name] == "enum"]
-        rows = rows.copy()
-        for name in texts:  # lines in a cell are rows to it
-            rows[name] = rows[name].replace(r"\s+", " ", regex=True)
-        rows.to_csv(path, index=False)
-        return h2o.import_file(str(path), header=1, col_types=types)
+            rows = rows.astype({task["target"]: str})
+        types = {name: "enum" if rows[name].dtype == object else "numeric" for name in rows}
+        path = folder / "h2o.parquet"  # its CSV reader loses rows where cells hold quotes and lines
+        rows.to_parquet(path, index=False)
+        return h2o.import_file(str(path), col_types=types)
 
     def fit(task: Task, train: pd.DataFrame) -> Predict:
         automl = H2OAutoML(
