@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _TRIAL_SHARE = 0.5  # of the budget that one trial may take when the spec does not say
 _LEAST_TRIAL_S = 0.3  # with less left no trial is started
 _YARDSTICK = "lightgbm"  # what several folds of it take tells whether there is time for folds at all
+_SKEWED = 0.6  # third standardised moment from which a target has a long tail
 _FOLDS, _FOLDS_SHARE = 4, 0.2  # about as many folds, in so much of the budget
 _DUMMY = Proposal(configuration={"learner": "dummy"}, source=Source.DEFAULT)
 
@@ -125,6 +126,12 @@ def _is_short(
     return _FOLDS * cost > _FOLDS_SHARE * seconds * plan.cores
 
 
+def _is_skewed(y: Array) -> bool:
+    """Whether nothing is negative and the right tail is long."""
+    spread = float(y.std())
+    return bool(spread > 0 and y.min() >= 0 and (((y - y.mean()) / spread) ** 3).mean() > _SKEWED)
+
+
 class Clock:
     """Budget left, in seconds since the first claim, without the time between attempts."""
 
@@ -166,6 +173,7 @@ class _Fit:
             seconds=budget.seconds,
             trials=budget.trials,
             n_folds=len(prepared.splits.folds),
+            is_skewed=not prepared.n_classes and _is_skewed(np.asarray(prepared.y)),
         )
         self.strategy: Strategy = get_strategy(plan.strategy)(context)
         self.asked: dict[int, Proposal] = {}

@@ -22,6 +22,7 @@ from ..bundle.save import save_member
 from ..catalog import get_learner
 from ..learners.base import Estimator, FitContext, Learner
 from ..preprocessing.fit import fit_encoder
+from ..preprocessing.options import TARGET_TRANSFORM
 from ..types import Configuration, Proposal, TrialStatus
 from .calibration import searched_loss
 from .metrics import all_metrics, to_score
@@ -230,6 +231,7 @@ def fit_rows(
         threads=threads,
         seed=task.seed,
         metric=task.metric,
+        log_target=configuration.get(TARGET_TRANSFORM) == "log",
         iterations=iterations,
     )
 
@@ -248,7 +250,8 @@ def fit_rows(
     best, timed = getattr(estimator, "best_iteration_", None), bool(getattr(estimator, "timed_", False))
     if best and stop_part is not None and not timed and len(rows) <= _AGAIN_MOST:
         if deadline.allows(_SLOWER * took):
-            estimator = fit(replace(context, iterations=int(best)), np.arange(len(rows)))
+            smear = getattr(estimator, "smear_", None)
+            estimator = fit(replace(context, iterations=int(best), smear=smear), np.arange(len(rows)))
         else:
             timed = True
     return Fitted(encoder, estimator, [] if best is None else [int(best)], timed)

@@ -21,6 +21,7 @@ TRIAL_START_S = 0.3  #: of a trial, whatever it fits
 
 ABSOLUTE = frozenset({"mae", "mape"})  #: metrics of absolute errors: the median is asked for, not the mean
 LOGARITHMIC = frozenset({"rmsle"})  #: metrics of the logarithm of the target plus one
+MEANS = frozenset({"rmse", "r2"})  #: metrics of squared errors: the mean is asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class FitContext:
     threads: int
     seed: int
     metric: str = ""  #: of the task: learners that can minimise it itself do
+    log_target: bool = False  #: regression learns the logarithm of the target plus one, if that is nowhere negative
+    smear: float | None = None  #: of an earlier fit of the same on fewer rows: the mean by what logarithms say
     seconds: float | None = None  #: stop by yourself by then if you can; None: never (reproducible runs)
     iterations: int | None = None  #: final refit: exactly so many rounds or epochs, no early stopping
 

@@ -139,6 +139,7 @@ LEARNER = Learner(
         {"learning_rate": 0.05, "depth": 4, "rsm": 0.5, "l2_leaf_reg": 5.0, "prep_category": "target"},
         {"learning_rate": 0.05, "depth": 8, "l2_leaf_reg": 5.0, "rsm": 0.7, "prep_category": "native"},
         {"learning_rate": 0.3, "depth": 5, "rsm": 0.5, "border_count": 64, "prep_category": "target"},
+        {"learning_rate": 0.08, "depth": 6, "target_transform": "log"},
     ),
     build=_build,
     cost=_cost,

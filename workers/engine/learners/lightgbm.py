@@ -152,6 +152,7 @@ LEARNER = Learner(
             "prep_category": "target",
         },
         {"learning_rate": 0.3, "num_leaves": 16, "feature_fraction": 0.6, "bagging_fraction": 0.9},
+        {"learning_rate": 0.05, "num_leaves": 31, "feature_fraction": 0.8, "target_transform": "log"},
     ),
     build=_build,
     cost=_cost,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..space import Choice, Float, Hyperparameter, Int
+from ..types import TaskKind
+
+TARGET_TRANSFORM = "target_transform"  #: the hyperparameter that says in which unit regression learns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,7 @@ def encoder_space(*, scaled: bool, native_categories: bool, native_missing: bool
             default=32 if scaled else 16,
             when=("prep_text", ("word", "char")),
         ),
+        Choice(name=TARGET_TRANSFORM, options=("none", "log"), default="none", kinds=(TaskKind.REGRESSION,)),
     )
 
 

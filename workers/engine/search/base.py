@@ -28,6 +28,7 @@ class SearchContext:
     seconds: float | None  #: the budget as asked for, not what is left
     trials: int | None
     n_folds: int
+    is_skewed: bool = False  #: a regression target that is nowhere negative and has a long tail
 
 
 class Strategy(Protocol):

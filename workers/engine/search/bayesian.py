@@ -58,7 +58,7 @@ class BayesianOptimisation:
             known = [pair for _, pair in dict(ranked[: _MOST // 2] + latest).items()]
         parents = [configuration for _, (_, configuration) in ranked[:_PARENTS]]
         candidates = [self._draw() for _ in range(_RANDOM)]
-        candidates += [mutated(parent, self._rng) for parent in parents for _ in range(_CHILDREN)]
+        candidates += [mutated(self._space, parent, self._rng) for parent in parents for _ in range(_CHILDREN)]
         X = _matrix([*(configuration for _, configuration in known), *candidates])
         y = normal_scores(np.array([loss for loss, _ in known]))
         surrogate = type(self).surrogate()

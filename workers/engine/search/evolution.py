@@ -41,4 +41,5 @@ class Evolution:
         if len(self._population) < _TOURNAMENT:
             return self._space.sample(self._rng)
         rivals = self._rng.choice(len(self._population), _TOURNAMENT, replace=False)
-        return mutated(min((self._population[place] for place in rivals), key=lambda pair: pair[0])[1], self._rng)
+        parent = min((self._population[place] for place in rivals), key=lambda pair: pair[0])[1]
+        return mutated(self._space, parent, self._rng)

@@ -2,7 +2,7 @@
 
 from .hyperparameters import Choice, Condition, Float, Hyperparameter, Int, is_active
 from .mutation import mutated
-from .space import Space, canonical, decode, encode
+from .space import Space, canonical, encode
 
 __all__ = [
     "Choice",
@@ -12,7 +12,6 @@ __all__ = [
     "Int",
     "Space",
     "canonical",
-    "decode",
     "encode",
     "is_active",
     "mutated",

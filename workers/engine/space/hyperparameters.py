@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SpaceError
+from ..types import TaskKind
 
 #: (name of another hyperparameter, its values under which this one exists)
 Condition = tuple[str, tuple[Any, ...]]
@@ -24,6 +25,7 @@ class Float:
     default: float
     log: bool = False
     when: Condition | None = None
+    kinds: tuple[TaskKind, ...] = tuple(TaskKind)  #: of tasks that have it
 
     def sample(self, rng: np.random.Generator) -> float:
         """Uniform on its scale, rounded to six significant digits so that its JSON is short and exact."""
@@ -61,6 +63,7 @@ class Int:
     default: int
     log: bool = False
     when: Condition | None = None
+    kinds: tuple[TaskKind, ...] = tuple(TaskKind)  #: of tasks that have it
 
     def sample(self, rng: np.random.Generator) -> int:
         """Uniform on its scale."""
@@ -100,6 +103,7 @@ class Choice:
     options: tuple[Any, ...]
     default: Any
     when: Condition | None = None
+    kinds: tuple[TaskKind, ...] = tuple(TaskKind)  #: of tasks that have it
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Each option is as likely as another."""

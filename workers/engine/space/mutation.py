@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ..catalog import get_learner
 from ..types import Configuration
 from .hyperparameters import Choice, Hyperparameter, is_active
+from .space import Space
 
 _STEP = 0.15  # standard deviation of a moved number, of its range
 _MOVED, _REDRAWN = 0.5, 0.2  # chance of a number, of a choice, to change
 
 
-def mutated(configuration: Configuration, rng: np.random.Generator) -> Configuration:
+def mutated(space: Space, configuration: Configuration, rng: np.random.Generator) -> Configuration:
     """Some numbers moved a little, now and then a choice drawn again; what that makes active gets its default."""
     child: dict[str, Any] = {"learner": configuration["learner"]}
-    for hyperparameter in get_learner(configuration["learner"]).space:
+    for hyperparameter in space.learner(configuration["learner"]).space:
         if is_active(hyperparameter, child):
             value = configuration.get(hyperparameter.name, hyperparameter.default)
             child[hyperparameter.name] = _moved(hyperparameter, value, rng)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..catalog import LEARNERS, get_learner
+from ..catalog import get_learner
 from ..errors import SpaceError
 from ..types import Configuration, TaskKind
 from .hyperparameters import Choice, Hyperparameter, is_active
@@ -40,7 +40,7 @@ class Space:
             learner = get_learner(name)
             reason = _reason_against(learner, kind, size)
             if reason is None:
-                self.learners[name] = learner
+                self.learners[name] = _for_kind(learner, kind)
             else:
                 self.declined[name] = reason
         if not self.learners:
@@ -51,7 +51,7 @@ class Space:
         """A random configuration, of a random learner if none is named."""
         name = learner or list(self.learners)[int(rng.integers(len(self.learners)))]
         configuration: dict[str, Any] = {"learner": name}
-        for hyperparameter in self._learner(name).space:
+        for hyperparameter in self.learner(name).space:
             if is_active(hyperparameter, configuration):
                 configuration[hyperparameter.name] = hyperparameter.sample(rng)
         return configuration
@@ -59,7 +59,7 @@ class Space:
     def complete(self, name: str, given: Mapping[str, Any]) -> Configuration:
         """A configuration of learner `name`: what is given, defaults for the rest."""
         configuration: dict[str, Any] = {"learner": name}
-        for hyperparameter in self._learner(name).space:
+        for hyperparameter in self.learner(name).space:
             if is_active(hyperparameter, configuration):
                 configuration[hyperparameter.name] = given.get(hyperparameter.name, hyperparameter.default)
         return self.validate(configuration | {key: given[key] for key in given if key not in configuration})
@@ -84,7 +84,7 @@ class Space:
         if not isinstance(name, str):
             raise SpaceError("A configuration needs a learner.")
         checked: dict[str, Any] = {"learner": name}
-        for hyperparameter in self._learner(name).space:
+        for hyperparameter in self.learner(name).space:
             if is_active(hyperparameter, checked):
                 if hyperparameter.name not in configuration:
                     raise SpaceError(f"{name} needs {hyperparameter.name}.")
@@ -93,9 +93,25 @@ class Space:
             raise SpaceError(f"{name} has no {', '.join(unknown)} in this configuration.")
         return checked
 
+    def decode(self, slots: Mapping[str, float]) -> Configuration:
+        """The configuration that these slots describe; of several choices the largest slot wins.
+
+        Raises:
+            SpaceError: no learner of ours among the slots.
+        """
+        known = {name: slots[f"learner={name}"] for name in self.learners if f"learner={name}" in slots}
+        if not known:
+            raise SpaceError("No slot names a learner.")
+        name = max(known, key=known.__getitem__)
+        configuration: dict[str, Any] = {"learner": name}
+        for hyperparameter in self.learner(name).space:
+            if is_active(hyperparameter, configuration):
+                configuration[hyperparameter.name] = _decode_one(name, hyperparameter, slots)
+        return configuration
+
     def cost(self, configuration: Configuration, size: Size) -> float:
         """Predicted seconds to fit it once on `size`, on one thread."""
-        learner = self._learner(configuration["learner"])
+        learner = self.learner(configuration["learner"])
         return learner.cost(configuration, size)
 
     @cached_property
@@ -106,11 +122,16 @@ class Space:
     def to_json(self) -> dict[str, Any]:
         """The declared space, for people and for `GET /v1/space`."""
         return {
-            name: [{"type": type(h).__name__.lower(), **asdict(h)} for h in learner.space]
+            name: [_to_json(hyperparameter) for hyperparameter in learner.space]
             for name, learner in self.learners.items()
         }
 
-    def _learner(self, name: str) -> Learner:
+    def learner(self, name: str) -> Learner:
+        """A learner, with what this kind of task has of its hyperparameters and defaults.
+
+        Raises:
+            SpaceError: it is not in this space.
+        """
         if name not in self.learners:
             raise SpaceError(f"No learner {name!r} in this space; there are {', '.join(self.learners)}.")
         return self.learners[name]
@@ -139,30 +160,25 @@ def encode(configuration: Configuration) -> dict[str, float]:
     return slots
 
 
-def decode(slots: Mapping[str, float]) -> Configuration:
-    """The configuration that these slots describe; of several choices the largest slot wins.
-
-    Raises:
-        SpaceError: no learner among the slots.
-    """
-    learners = {slot.removeprefix("learner="): value for slot, value in slots.items() if slot.startswith("learner=")}
-    known = {name: value for name, value in learners.items() if name in LEARNERS}
-    if not known:
-        raise SpaceError("No slot names a learner.")
-    name = max(known, key=known.__getitem__)
-    configuration: dict[str, Any] = {"learner": name}
-    for hyperparameter in get_learner(name).space:
-        if is_active(hyperparameter, configuration):
-            configuration[hyperparameter.name] = _decode_one(name, hyperparameter, slots)
-    return configuration
-
-
 def _decode_one(name: str, hyperparameter: Hyperparameter, slots: Mapping[str, float]) -> Any:
     slot = f"{name}.{hyperparameter.name}"
     if isinstance(hyperparameter, Choice):
         weights = [slots.get(f"{slot}={json.dumps(option)}", 0.0) for option in hyperparameter.options]
         return hyperparameter.options[int(np.argmax(weights))] if any(weights) else hyperparameter.default
     return hyperparameter.from_unit(slots[slot]) if slot in slots else hyperparameter.default
+
+
+def _to_json(hyperparameter: Hyperparameter) -> dict[str, Any]:
+    declared = {key: value for key, value in asdict(hyperparameter).items() if key != "kinds"}
+    return {"type": type(hyperparameter).__name__.lower(), **declared}
+
+
+def _for_kind(learner: Learner, kind: TaskKind) -> Learner:
+    """Without hyperparameters that this kind of task does not have, and without defaults that set them."""
+    space = tuple(hyperparameter for hyperparameter in learner.space if kind in hyperparameter.kinds)
+    strange = {hyperparameter.name for hyperparameter in learner.space} - {one.name for one in space}
+    defaults = tuple(given for given in learner.defaults if not strange & set(given))
+    return replace(learner, space=space, defaults=defaults) if strange else learner
 
 
 def _reason_against(learner: Learner, kind: TaskKind, size: Size | None) -> str | None:

@@ -76,7 +76,7 @@ def test_a_gaussian_process_is_unsure_far_away_and_sure_where_it_has_been() -> N
 def test_a_mutant_is_another_point_of_the_space_with_the_same_learner(learner: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parent = SPACE.sample(rng, learner)
-    children = [mutated(parent, rng) for _ in range(20)]
+    children = [mutated(SPACE, parent, rng) for _ in range(20)]
     assert all(SPACE.validate(child) == child for child in children)
     assert {child["learner"] for child in children} == {learner}
     assert learner == "dummy" or any(canonical(child) != canonical(parent) for child in children)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from workers.engine.catalog import STRATEGIES, get_strategy
+from workers.engine.catalog import LEARNERS, STRATEGIES, get_strategy
 from workers.engine.learners.base import Size
 from workers.engine.search.base import SearchContext, Strategy
 from workers.engine.search.halving import AsynchronousHalving, ladder
@@ -164,3 +164,15 @@ def test_without_a_time_limit_measured_time_does_not_count() -> None:
 
 def test_small_tables_are_evaluated_whole_at_once() -> None:
     assert all(proposal.fidelity.is_full for proposal in play(get_strategy("halving")(context(rows=300)), 20))
+
+
+def test_a_target_with_a_long_tail_is_tried_as_its_logarithm_early() -> None:
+    space, size = Space(LEARNERS, TaskKind.REGRESSION), Size(rows=1000, columns=10, classes=0)
+    first = {}
+    for is_skewed in (False, True):
+        where = SearchContext(
+            space=space, size=size, seed=0, workers=2, seconds=60, trials=None, n_folds=5, is_skewed=is_skewed
+        )
+        opening = [proposal.configuration for proposal in play(get_strategy("auto")(where), 8)]
+        first[is_skewed] = [one["learner"] for one in opening if one.get("target_transform") == "log"]
+    assert first == {False: [], True: ["catboost", "lightgbm"]}

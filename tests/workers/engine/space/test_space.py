@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from workers.engine.catalog import LEARNERS
 from workers.engine.errors import SpaceError
 from workers.engine.learners.base import Size
-from workers.engine.space import Choice, Float, Int, Space, canonical, decode, encode
+from workers.engine.space import Choice, Float, Int, Space, canonical, encode
 from workers.engine.types import TaskKind
 
 KINDS = st.sampled_from(list(TaskKind))
@@ -26,7 +26,7 @@ def test_samples_are_valid_and_survive_encoding(kind: TaskKind, seed: int) -> No
     assert space.validate(configuration) == configuration
     slots = encode(configuration)
     assert all(0.0 <= value <= 1.0 for value in slots.values())
-    again = decode(slots)
+    again = space.decode(slots)
     assert again["learner"] == configuration["learner"]
     for name, value in configuration.items():
         assert again[name] == pytest.approx(value, rel=1e-4) if isinstance(value, float) else again[name] == value
@@ -85,3 +85,13 @@ def test_learners_that_decline_are_left_out_with_their_reason() -> None:
 def test_version_tells_spaces_apart() -> None:
     assert Space(["linear"], TaskKind.BINARY).version == Space(["linear"], TaskKind.BINARY).version
     assert Space(["linear"], TaskKind.BINARY).version != Space(["svm"], TaskKind.BINARY).version
+
+
+def test_only_regression_transforms_its_target() -> None:
+    regression, binary = (Space(["catboost"], kind) for kind in (TaskKind.REGRESSION, TaskKind.BINARY))
+    assert regression.defaults()[0]["target_transform"] == "none"
+    assert [one["target_transform"] for one in regression.defaults()].count("log") == 1
+    assert len(binary.defaults()) == len(regression.defaults()) - 1
+    assert not any("target_transform" in one for one in binary.defaults())
+    with pytest.raises(SpaceError, match="target_transform"):
+        binary.complete("catboost", {"target_transform": "log"})
