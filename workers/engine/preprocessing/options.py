@@ -28,6 +28,10 @@ class EncoderOptions:
     clip: float = 5.0  #: of scaled numbers
     text: str = "length"  #: word or char n-grams, or length only
     text_dims: int = 16
+    columns: str = "all"  #: all; relevant: a share of them; products: of pairs beside them; components: principal ones
+    share: float = 0.3  #: of columns that are relevant
+    paired: int = 8  #: relevant columns that are multiplied with each other and themselves
+    components: int = 16
 
     @classmethod
     def read(cls, configuration: Mapping[str, Any]) -> EncoderOptions:
@@ -51,7 +55,7 @@ def encoder_space(*, scaled: bool, native_categories: bool, native_missing: bool
     return (
         *_category_space(scaled, native_categories),
         *_missing_space(native_missing),
-        *(_scale_space() if scaled else ()),
+        *((*_scale_space(), *_COLUMN_SPACE) if scaled else ()),
         Choice(name="prep_text", options=("word", "char", "length"), default="word"),
         Int(
             name="prep_text_dims",
@@ -63,6 +67,14 @@ def encoder_space(*, scaled: bool, native_categories: bool, native_missing: bool
         ),
         Choice(name=TARGET_TRANSFORM, options=("none", "log"), default="none", kinds=(TaskKind.REGRESSION,)),
     )
+
+
+_COLUMN_SPACE: tuple[Hyperparameter, ...] = (
+    Choice(name="prep_columns", options=("all", "relevant", "products", "components"), default="all"),
+    Float(name="prep_share", low=0.05, high=0.8, log=True, default=0.3, when=("prep_columns", ("relevant",))),
+    Int(name="prep_paired", low=3, high=16, log=True, default=8, when=("prep_columns", ("products",))),
+    Int(name="prep_components", low=4, high=64, log=True, default=16, when=("prep_columns", ("components",))),
+)
 
 
 def _category_space(scaled: bool, native: bool) -> tuple[Hyperparameter, ...]:

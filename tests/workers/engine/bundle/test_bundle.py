@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from workers.engine.bundle import open_bundle
+from workers.engine.bundle.runtime import FORMAT_VERSION
 from workers.engine.errors import BundleError
 from workers.engine.types import TaskKind
 
@@ -204,8 +205,10 @@ def test_bundle_is_refused_when_its_digest_is_another(bundles: Callable[..., Pat
 
 
 def test_bundle_is_refused_when_its_format_is_unknown(bundles: Callable[..., Path], tmp_path: Path) -> None:
+    found = f'"format_version": {FORMAT_VERSION}'.encode()
+
     def newer(name: str, data: bytes) -> bytes:
-        return data.replace(b'"format_version": 2', b'"format_version": 9') if name == "manifest.json" else data
+        return data.replace(found, b'"format_version": 9') if name == "manifest.json" else data
 
     with pytest.raises(BundleError, match="bundle format 9"):
         open_bundle(rewrite(bundles(TaskKind.BINARY), tmp_path / "b.zip", newer))

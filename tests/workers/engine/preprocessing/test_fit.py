@@ -32,6 +32,7 @@ SCHEMA = Schema(
         Field("note", "text"),
     )
 )
+NUMBERS = Schema(tuple(Field(name, "number") for name in "abcde"))
 
 
 def make_columns(seed: int = 0, n: int = N) -> dict[str, Any]:
@@ -74,6 +75,14 @@ ALL_OPTIONS = [
         for category in ("onehot", "target")
         for scale in ("standard", "robust", "quantile")
     ),
+    *(
+        {"prep_scale": "standard", "prep_category": "onehot", "prep_columns": columns, **numbers}
+        for columns, numbers in (
+            ("relevant", {"prep_share": 0.2}),
+            ("products", {"prep_paired": 5}),
+            ("components", {"prep_components": 6}),
+        )
+    ),
 ]
 
 
@@ -81,7 +90,7 @@ ALL_OPTIONS = [
 def test_encoder_is_sound_whatever_the_options(options: dict[str, Any], tmp_path: Path) -> None:
     encoder, X = fit(options)
     assert X.dtype == np.float32
-    assert X.shape == (N, encoder.width)
+    assert X.shape == encoder.transform(COLUMNS).shape
     again = encoder.transform(COLUMNS)
     native = options.get("prep_impute") == "native"
     assert native or (np.isfinite(X).all() and np.isfinite(again).all())
@@ -275,3 +284,46 @@ def test_space_of_options_is_valid_and_defaults_encode(scaled: bool, native: boo
     encoder, X = fit({hyperparameter.name: hyperparameter.default for hyperparameter in space})
     assert X.shape[1] == encoder.width
     assert bool(encoder.categorical) == native
+
+
+def test_relevant_columns_are_those_that_tell_of_the_target() -> None:
+    columns = {field.name: np.random.default_rng(3).normal(size=N) for field in NUMBERS.fields}
+    y = (columns["c"] > 0).astype(int)
+    encoder, X = fit_encoder(
+        {"prep_scale": "standard", "prep_columns": "relevant", "prep_share": 0.1},
+        NUMBERS,
+        columns,
+        y,
+        TaskKind.BINARY,
+        2,
+        0,
+    )
+    assert X.shape == (N, 1)
+    assert abs(np.corrcoef(X[:, 0], columns["c"])[0, 1]) > 0.99
+    assert encoder.transform(columns) == pytest.approx(X)
+
+
+def test_products_let_a_linear_model_see_what_two_columns_say_together() -> None:
+    columns = {field.name: np.random.default_rng(3).normal(size=N) for field in NUMBERS.fields}
+    y = columns["a"] * columns["b"] + 0.1 * columns["a"]
+    options = {"prep_scale": "standard", "prep_columns": "products", "prep_paired": 5}
+    plain, with_products = (
+        fit_encoder(one, NUMBERS, columns, y, TaskKind.REGRESSION, 0, 0)[1]
+        for one in ({"prep_scale": "standard"}, options)
+    )
+    assert with_products.shape[1] == len(NUMBERS.fields) + 15
+    errors = []
+    for X in (plain, with_products):
+        solution = np.linalg.lstsq(np.c_[X, np.ones(N)], y, rcond=None)[0]
+        errors.append(np.var(y - np.c_[X, np.ones(N)] @ solution))
+    assert errors[1] < 0.1 * errors[0]
+
+
+def test_components_keep_most_of_what_varies() -> None:
+    rng = np.random.default_rng(3)
+    hidden = rng.normal(size=(N, 2)) @ rng.normal(size=(2, 5))
+    columns = {field.name: hidden[:, place] for place, field in enumerate(NUMBERS.fields)}
+    options = {"prep_scale": "standard", "prep_columns": "components", "prep_components": 4}
+    _, X = fit_encoder(options, NUMBERS, columns, LABELS, TaskKind.MULTICLASS, 3, 0)
+    assert X.shape == (N, 4)
+    assert X[:, :2].var(axis=0).sum() > 0.98 * X.var(axis=0).sum()

@@ -4,6 +4,6 @@ Libraries that a member needs (LightGBM, CatBoost, scikit-learn, safetensors) ar
 """
 
 #: Raised whenever bundles written by this runtime can't be read by the one before.
-FORMAT_VERSION = 2
-#: What can be read: 2 added models over the members' predictions, and the temperature.
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+#: What can be read: 2 added models over the members' predictions, and the temperature; 3 an encoder's last step.
+READABLE_VERSIONS = (1, 2, 3)

@@ -12,6 +12,7 @@ from zipfile import Path as ZipPath
 
 import numpy as np
 
+from .derived import DerivedPart
 from .errors import BundleProblem
 from .numbers import NumberPart
 from .tables import TablePart
@@ -22,27 +23,28 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Encoder:
-    """A fitted encoder: numbers, then categories, then texts."""
+    """A fitted encoder: numbers, then categories, then texts; then what is made of them all."""
 
     numbers: NumberPart | None = None
     tables: TablePart | None = None
     texts: tuple[TextPart, ...] = ()
     categorical: tuple[int, ...] = ()  #: output columns that hold category codes for learners that want them
+    derived: DerivedPart | None = None
 
     @property
     def width(self) -> int:
-        """Output columns."""
+        """Columns before `derived`."""
         return sum(part.width for part in (self.numbers, self.tables, *self.texts) if part is not None)
 
     def transform(self, columns: Mapping[str, Array]) -> Array:
-        """The matrix of these columns, float32 (n, width)."""
+        """The matrix of these columns, float32 (n, columns)."""
         n = len(next(iter(columns.values()))) if columns else 0
         out = np.empty((n, self.width), dtype=np.float32)
         start = 0
         for block in self._blocks(columns):
             out[:, start : start + block.shape[1]] = block
             start += block.shape[1]
-        return out
+        return out if self.derived is None else self.derived.transform(out)
 
     def _blocks(self, columns: Mapping[str, Array]) -> list[Array]:
         blocks = []
@@ -60,6 +62,7 @@ class Encoder:
             "tables": None if self.tables is None else _split(self.tables, "tables", arrays),
             "texts": [_split(part, f"text{number}", arrays) for number, part in enumerate(self.texts)],
             "categorical": list(self.categorical),
+            "derived": None if self.derived is None else _split(self.derived, "derived", arrays),
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "encoder.json").write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
@@ -82,6 +85,7 @@ class Encoder:
                 _join(TablePart, state["tables"], "tables", arrays),
                 tuple(_join(TextPart, item, f"text{number}", arrays) for number, item in enumerate(state["texts"])),
                 tuple(state["categorical"]),
+                _join(DerivedPart, state.get("derived"), "derived", arrays),
             )
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BundleProblem(f"not an encoder: {error!r}") from error

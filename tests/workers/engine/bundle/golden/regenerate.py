@@ -74,6 +74,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "catboost": {"iterations": 10, "depth": 3},
     "network": {"width": 8, "blocks": 1},
 }
+DERIVED: dict[str, dict[str, Any]] = {
+    "linear": {"prep_columns": "products", "prep_paired": 3},
+    "svm": {"prep_columns": "components", "prep_components": 4},
+    "nearest_neighbours": {"prep_columns": "relevant", "prep_share": 0.5},
+}
 LEARNERS = {
     TaskKind.BINARY: ("lightgbm", "linear", "extra_trees", "naive_bayes", "dummy"),
     TaskKind.MULTICLASS: ("catboost", "network", "discriminant", "random_forest"),
@@ -133,7 +138,8 @@ def make_stacker(folder: Path, members: list[Any], columns: Any, y: Any, kind: T
 def save_model(folder: Path, name: str, columns: Any, y: Any, kind: TaskKind, k: int, seed: int) -> None:
     """Fit a learner's default, made small, and save it."""
     space = Space([name], kind)
-    options = {**space.complete(name, space.learners[name].defaults[0]), **SMALL.get(name, {})}
+    given = {**space.learners[name].defaults[0], **DERIVED.get(name, {})}
+    options = {**space.complete(name, given), **SMALL.get(name, {})}
     if "prep_text" in options:
         options |= {"prep_text": "word", "prep_text_dims": 4}
     encoder, X = fit_encoder(options, SCHEMA, columns, y, kind, k, seed)
