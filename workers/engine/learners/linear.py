@@ -72,6 +72,7 @@ LEARNER = Learner(
     defaults=(
         {"C": 0.3, "prep_category": "onehot"},
         {"C": 1.0, "prep_category": "target", "prep_scale": "quantile"},
+        {"C": 0.1, "prep_category": "onehot", "prep_columns": "products"},
     ),
     build=_build,
     cost=_cost,
@@ -85,7 +86,7 @@ ELASTIC_NET = Learner(
         Float(name="l1_ratio", low=0.05, high=1.0, default=0.5),
         *_ENCODER,
     ),
-    defaults=({"alpha": 0.003, "l1_ratio": 0.5}, {"alpha": 0.02, "l1_ratio": 0.9}),
+    defaults=({"alpha": 0.003, "l1_ratio": 0.5}, {"alpha": 0.02, "l1_ratio": 0.9, "prep_columns": "products"}),
     build=_build_elastic_net,
     cost=_elastic_net_cost,
 )

@@ -43,7 +43,7 @@ LEARNER = Learner(
         Choice(name="p", options=(1, 2), default=2),
         *encoder_space(scaled=True, native_categories=False, native_missing=False),
     ),
-    defaults=({"n_neighbors": 15, "prep_category": "target"}, {"n_neighbors": 5, "p": 1}),
+    defaults=({"n_neighbors": 15, "prep_category": "target"}, {"n_neighbors": 5, "p": 1, "prep_columns": "relevant"}),
     build=_build,
     # the price is paid when it predicts: one fold of validation rows against the rest
     cost=lambda params, size: 0.005 + 1.2e-10 * size.rows**2 * ((size.columns if params["p"] == 1 else 5) + 10) / 2,

@@ -55,7 +55,11 @@ LEARNER = Learner(
         Float(name="gamma", low=0.03, high=10.0, default=1.0, log=True),
         *encoder_space(scaled=True, native_categories=False, native_missing=False),
     ),
-    defaults=({"C": 1.0, "gamma": 0.5}, {"C": 10.0, "gamma": 0.2, "prep_scale": "quantile"}),
+    defaults=(
+        {"C": 1.0, "gamma": 0.5},
+        {"C": 10.0, "gamma": 0.2, "prep_scale": "quantile"},
+        {"C": 3.0, "gamma": 0.3, "prep_columns": "products", "prep_paired": 6},
+    ),
     build=_build,
     cost=lambda params, size: 0.02 + 1.2e-8 * size.rows**2 * (3.5 + 0.02 * size.columns) * (2 if size.classes else 1),
     declines=_declines,
