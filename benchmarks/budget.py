@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from app.client import Client
+from benchmarks.made import make_table
 from benchmarks.memory import PeakMemory
 from benchmarks.stack import Stack, instant, running_stack
-from benchmarks.tables import make_table
 
 TABLES = {"500 x 10": (500, 10), "20,000 x 20": (20_000, 20), "50,000 x 100": (50_000, 100)}
 

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from benchmarks.tables import make_table
+from benchmarks.made import make_table
 from workers.engine.bundle.runtime.schema import Field, Schema
 from workers.engine.catalog import LEARNERS
 from workers.engine.learners.base import FitContext, Size

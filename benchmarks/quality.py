@@ -22,8 +22,8 @@ import pandas as pd
 from app.client import Client
 from benchmarks import baselines
 from benchmarks.corpus import CorpusTask, read_tasks, split
+from benchmarks.made import as_csv, as_rows
 from benchmarks.stack import instant, running_stack
-from benchmarks.tables import as_csv, as_rows
 
 US = "warmstart"
 RIVALS = {"random_forest": baselines.random_forest, "catboost": baselines.catboost}

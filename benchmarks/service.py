@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 
 from app.client import Client
+from benchmarks.made import as_rows, make_table
 from benchmarks.stack import Stack, instant, running_stack
-from benchmarks.tables import as_rows, make_table
 
 Figures = dict[str, float]
 

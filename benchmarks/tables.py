@@ -1,36 +1,147 @@
-"""Tables made for timing, not for quality: a mixed signal of numbers and categories, some cells missing."""
+"""Search on a published table of errors and runtimes: what past tasks are worth, with nothing trained here.
+
+    pip download --no-deps oboe==0.2.0
+    python -m benchmarks.tables oboe-0.2.0-py3-none-any.whl
+
+418 OpenML data sets by 219 configurations (Yang et al., "OBOE", 2019), read from the wheel. Ten folds by data set: a
+strategy sees the other nine folds' rows, then one error an ask. Regret is (error - row minimum) / (row maximum - row
+minimum); printed is the mean best so far, with its standard error, and where asked the mean at equal seconds of the
+runtime matrix. Strategies are the engine's own, by name, on a space that is the list of configurations.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+import ast
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from workers.engine.catalog import get_strategy
+from workers.engine.learners.base import Size
+from workers.engine.meta.past import Past
+from workers.engine.search.base import SearchContext
+from workers.engine.space import FiniteSpace, canonical
+from workers.engine.types import Configuration, Trial, TrialStatus
+
+Array = NDArray[np.float64]
+
+STEPS = (1, 3, 5, 10, 20, 30, 50)
+TRAINING = (10, 30, 100, 200, 376)
+_FOLDS = 10
+_FOLDER = "oboe/defaults/Oboe"
+_SECONDS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 
-def make_table(rows: int, columns: int, seed: int = 0) -> pd.DataFrame:
-    """A binary task with target `y`: four of five feature columns are numbers, the others categories of 12 values."""
-    rng = np.random.default_rng(seed)
-    numbers = rng.normal(size=(rows, columns))
-    signal = numbers[:, 0] + numbers[:, 1] * numbers[:, 2] + np.sin(2 * numbers[:, 3 % columns])
-    frame = pd.DataFrame(numbers.round(5), columns=[f"x{i}" for i in range(columns)])
-    for column in range(4, columns, 5):
-        codes = rng.integers(0, 12, rows)
-        signal += 0.3 * (codes % 3 - 1)
-        frame[f"x{column}"] = np.array([f"level {code}" for code in range(12)])[codes]
-    frame = frame.mask(rng.random(frame.shape) < 0.03)
-    frame["y"] = np.where(signal + rng.normal(size=rows) > 0, "yes", "no")
-    return frame
+@dataclass(frozen=True)
+class Table:
+    """A published table."""
+
+    configurations: Sequence[Configuration]
+    errors: Array  #: (data sets, configurations), 0 to 1
+    seconds: Array  #: the same shape
 
 
-def as_csv(frame: pd.DataFrame) -> bytes:
-    """Lines end in CR LF, so that a lone CR in a cell is quoted too."""
-    return frame.to_csv(index=False, lineterminator="\r\n").encode()
+def main() -> None:
+    """Print a line a strategy."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("--strategies", nargs="*", default=["random", "portfolio", "transfer"])
+    parser.add_argument("--folds", type=int, nargs="*", default=list(range(_FOLDS)))
+    parser.add_argument("--growth", action="store_true", help="regret at 10 by the number of training data sets")
+    options = parser.parse_args()
+    table = read(options.wheel)
+    if options.growth:
+        print(f"{'data sets known:':<24}" + "".join(f"{rows:>10}" for rows in TRAINING))
+        for name in options.strategies:
+            each = [regrets(table, name, options.folds, steps=10, training=rows)[0][:, -1] for rows in TRAINING]
+            print(f"{name:<24}" + "".join(f"{found.mean():>10.4f}" for found in each), flush=True)
+        return
+    print(f"{'mean best regret at k =':<24}" + "".join(f"{k:>17}" for k in STEPS) + "   at seconds = ", *_SECONDS)
+    for name in options.strategies:
+        best, spent = regrets(table, name, options.folds)
+        cells = [f"{best[:, k - 1].mean():.4f} ± {best[:, k - 1].std() / len(best) ** 0.5:.4f}" for k in STEPS]
+        timed = [f"{at_seconds(best, spent, seconds).mean():.4f}" for seconds in _SECONDS]
+        print(f"{name:<24}" + "".join(f"{cell:>17}" for cell in cells) + "   " + "  ".join(timed), flush=True)
 
 
-def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The frame as the rows of a prediction request: a missing cell is None."""
-    cells = frame.astype(object)
-    return [
-        {str(name): cell for name, cell in row.items()} for row in cells.where(cells.notna(), None).to_dict("records")
-    ]
+def read(wheel: Path) -> Table:
+    """The error and runtime matrix in the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        errors, seconds = (
+            pd.read_csv(io.BytesIO(archive.read(f"{_FOLDER}/{name}_matrix.csv")), index_col=0)
+            for name in ("error", "runtime")
+        )
+    raw = [ast.literal_eval(column) for column in errors.columns]
+    configurations = [{"learner": one["algorithm"], **one["hyperparameters"]} for one in raw]
+    return Table(configurations, errors.to_numpy(), seconds[errors.columns].loc[errors.index].to_numpy())
+
+
+def regrets(
+    table: Table, name: str, folds: Sequence[int], *, steps: int = STEPS[-1], training: int | None = None
+) -> tuple[Array, Array]:
+    """(data sets, steps) best regret so far, and seconds spent by then, of the data sets of these folds."""
+    low, high = table.errors.min(axis=1, keepdims=True), table.errors.max(axis=1, keepdims=True)
+    regret = (table.errors - low) / (high - low)
+    rng = np.random.default_rng(0)
+    fold_of = rng.permutation(len(regret)) % _FOLDS
+    best, spent = [], []
+    for fold in folds:
+        known = np.flatnonzero(fold_of != fold)
+        if training is not None:
+            known = rng.choice(known, min(training, len(known)), replace=False)
+        past = Past(table.configurations, table.errors[known], table.seconds[known])
+        for row in np.flatnonzero(fold_of == fold):
+            places = search(table, name, past, int(row), steps)
+            best.append(np.minimum.accumulate(regret[row, places]))
+            spent.append(np.cumsum(table.seconds[row, places]))
+    return np.array(best), np.array(spent)
+
+
+def search(table: Table, name: str, past: Past, row: int, steps: int) -> list[int]:
+    """Places of what the strategy asked for on one data set, in order."""
+    places = {canonical(configuration): place for place, configuration in enumerate(table.configurations)}
+    context = SearchContext(
+        space=FiniteSpace(table.configurations),
+        size=Size(rows=1000, columns=10, classes=2),
+        seed=row,
+        workers=1,
+        seconds=None,
+        trials=steps,
+        n_folds=1,
+        past=past,
+    )
+    strategy = get_strategy(name)(context)
+    asked: list[int] = []
+    for number in range(steps):
+        proposal = strategy.ask()
+        assert proposal is not None
+        place = places[canonical(proposal.configuration)]
+        asked.append(place)
+        strategy.tell(
+            Trial(
+                number=number,
+                proposal=proposal,
+                status=TrialStatus.SUCCEEDED,
+                loss=float(table.errors[row, place]),
+                seconds=float(table.seconds[row, place]),
+            )
+        )
+    return asked
+
+
+def at_seconds(best: Array, spent: Array, seconds: float) -> Array:
+    """(data sets,) best regret when so many seconds are spent; 1 where nothing was done by then."""
+    done = (spent <= seconds).sum(axis=1)
+    padded = np.concatenate([np.ones((len(best), 1)), best], axis=1)
+    return np.asarray(padded[np.arange(len(best)), done])
+
+
+if __name__ == "__main__":
+    main()

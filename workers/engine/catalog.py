@@ -40,6 +40,8 @@ STRATEGIES: Final[dict[str, str]] = {
     "gaussian_process": "bayesian:BayesianOptimisation",
     "forest": "bayesian:ForestOptimisation",
     "evolution": "evolution:Evolution",
+    "portfolio": "portfolio:Portfolio",
+    "transfer": "transfer:Transfer",
 }
 
 #: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.

@@ -93,9 +93,9 @@ class Auto:
         """The opening, then defaults of learners that it does not know. Lazy: what is affordable changes."""
         space = self._context.space
         own = {
-            (name, place): space.complete(name, given)
-            for name, learner in space.learners.items()
-            for place, given in enumerate(learner.defaults)
+            (name, place): configuration
+            for name, each in space.defaults_by_learner().items()
+            for place, configuration in enumerate(each)
         }
         left_out = set() if self._context.is_skewed else _FOR_SKEWED
         known = [key for key in _OPENING if key in own and key not in left_out]

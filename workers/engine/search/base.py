@@ -11,7 +11,8 @@ from ..types import Configuration, Proposal, Trial
 
 if TYPE_CHECKING:
     from ..learners.base import Size
-    from ..space import Space
+    from ..meta.past import Past
+    from ..space import SearchSpace
 
 
 _PATIENCE = 100  # draws that found nothing new before the space counts as exhausted
@@ -21,7 +22,7 @@ _PATIENCE = 100  # draws that found nothing new before the space counts as exhau
 class SearchContext:
     """All that a strategy may know. Its state is a function of this and of the log of asks and tells."""
 
-    space: Space
+    space: SearchSpace
     size: Size
     seed: int
     workers: int  #: trials in parallel
@@ -29,6 +30,10 @@ class SearchContext:
     trials: int | None
     n_folds: int
     is_skewed: bool = False  #: a regression target that is nowhere negative and has a long tail
+    past: Past | None = None  #: what past tasks scored; None: nothing is known
+    constant_loss: float = (
+        1.0  #: of the best constant prediction: what losses are divided by beside those of past tasks
+    )
 
 
 class Strategy(Protocol):

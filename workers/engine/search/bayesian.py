@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ..space import canonical, encode, mutated
+from ..space import SearchSpace, canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext, Seen
 from .surrogates import Forest, GaussianProcess, Surrogate
@@ -58,8 +58,8 @@ class BayesianOptimisation:
             known = [pair for _, pair in dict(ranked[: _MOST // 2] + latest).items()]
         parents = [configuration for _, (_, configuration) in ranked[:_PARENTS]]
         candidates = [self._draw() for _ in range(_RANDOM)]
-        candidates += [mutated(self._space, parent, self._rng) for parent in parents for _ in range(_CHILDREN)]
-        X = _matrix([*(configuration for _, configuration in known), *candidates])
+        candidates += [self._space.mutated(parent, self._rng) for parent in parents for _ in range(_CHILDREN)]
+        X = _matrix(self._space, [*(configuration for _, configuration in known), *candidates])
         y = normal_scores(np.array([loss for loss, _ in known]))
         surrogate = type(self).surrogate()
         surrogate.fit(X[: len(known)], y)
@@ -88,9 +88,9 @@ def expected_improvement(mean: Array, std: Array, best: float) -> Array:
     return np.asarray(std * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)))
 
 
-def _matrix(configurations: list[Configuration]) -> Array:
+def _matrix(space: SearchSpace, configurations: list[Configuration]) -> Array:
     """(n, slots): a slot that a configuration lacks is 0; choices and learners count half."""
-    rows = [encode(configuration) for configuration in configurations]
+    rows = [space.encode(configuration) for configuration in configurations]
     places = {slot: place for place, slot in enumerate(dict.fromkeys(slot for row in rows for slot in row))}
     matrix = np.zeros((len(rows), len(places)))
     for number, row in enumerate(rows):

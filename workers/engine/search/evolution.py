@@ -6,7 +6,6 @@ from collections import deque
 
 import numpy as np
 
-from ..space import mutated
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext, Seen
 
@@ -42,4 +41,4 @@ class Evolution:
             return self._space.sample(self._rng)
         rivals = self._rng.choice(len(self._population), _TOURNAMENT, replace=False)
         parent = min((self._population[place] for place in rivals), key=lambda pair: pair[0])[1]
-        return mutated(self._space, parent, self._rng)
+        return self._space.mutated(parent, self._rng)

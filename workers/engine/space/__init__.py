@@ -1,18 +1,18 @@
 """The configuration space. Light: the service imports it too."""
 
+from .finite import FiniteSpace, SearchSpace
 from .hyperparameters import Choice, Condition, Float, Hyperparameter, Int, is_active
-from .mutation import mutated
-from .space import Space, canonical, encode
+from .space import Space, canonical
 
 __all__ = [
     "Choice",
     "Condition",
+    "FiniteSpace",
     "Float",
     "Hyperparameter",
     "Int",
+    "SearchSpace",
     "Space",
     "canonical",
-    "encode",
     "is_active",
-    "mutated",
 ]

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ..types import Configuration
 from .hyperparameters import Choice, Hyperparameter, is_active
-from .space import Space
 
 _STEP = 0.15  # standard deviation of a moved number, of its range
 _MOVED, _REDRAWN = 0.5, 0.2  # chance of a number, of a choice, to change
 
 
-def mutated(space: Space, configuration: Configuration, rng: np.random.Generator) -> Configuration:
+def mutated(
+    hyperparameters: Iterable[Hyperparameter], configuration: Configuration, rng: np.random.Generator
+) -> Configuration:
     """Some numbers moved a little, now and then a choice drawn again; what that makes active gets its default."""
     child: dict[str, Any] = {"learner": configuration["learner"]}
-    for hyperparameter in space.learner(configuration["learner"]).space:
+    for hyperparameter in hyperparameters:
         if is_active(hyperparameter, child):
             value = configuration.get(hyperparameter.name, hyperparameter.default)
             child[hyperparameter.name] = _moved(hyperparameter, value, rng)

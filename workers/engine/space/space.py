@@ -15,6 +15,7 @@ from ..catalog import get_learner
 from ..errors import SpaceError
 from ..types import Configuration, TaskKind
 from .hyperparameters import Choice, Hyperparameter, is_active
+from .mutation import mutated
 
 if TYPE_CHECKING:
     from ..learners.base import Learner, Size
@@ -66,13 +67,13 @@ class Space:
 
     def defaults(self) -> list[Configuration]:
         """Every hand-written configuration: each learner's first, then each one's second, and so on."""
-        most = max(len(learner.defaults) for learner in self.learners.values())
-        return [
-            self.complete(name, learner.defaults[place])
-            for place in range(most)
-            for name, learner in self.learners.items()
-            if place < len(learner.defaults)
-        ]
+        own = self.defaults_by_learner()
+        most = max(map(len, own.values()))
+        return [each[place] for place in range(most) for each in own.values() if place < len(each)]
+
+    def defaults_by_learner(self) -> dict[str, list[Configuration]]:
+        """Hand-written configurations of each learner, best first."""
+        return {name: [self.complete(name, given) for given in one.defaults] for name, one in self.learners.items()}
 
     def validate(self, configuration: Mapping[str, Any]) -> Configuration:
         """The configuration with every value checked, in declared order.
@@ -92,6 +93,27 @@ class Space:
         if unknown := sorted(set(configuration) - set(checked)):
             raise SpaceError(f"{name} has no {', '.join(unknown)} in this configuration.")
         return checked
+
+    def mutated(self, configuration: Configuration, rng: np.random.Generator) -> Configuration:
+        """A neighbour of a configuration, of the same learner."""
+        return mutated(self.learner(configuration["learner"]).space, configuration, rng)
+
+    def encode(self, configuration: Configuration) -> dict[str, float]:
+        """Named slots, each 0 to 1: `learner=<name>`, `<learner>.<number>` on its scale, `<learner>.<choice>=<option>`.
+
+        Absent slots are 0 for choices and unknown for numbers, so that slots can be appended for ever.
+        """
+        name = configuration["learner"]
+        slots = {f"learner={name}": 1.0}
+        for hyperparameter in self.learner(name).space:
+            if hyperparameter.name not in configuration:
+                continue
+            value = configuration[hyperparameter.name]
+            if isinstance(hyperparameter, Choice):
+                slots[f"{name}.{hyperparameter.name}={json.dumps(value)}"] = 1.0
+            else:
+                slots[f"{name}.{hyperparameter.name}"] = hyperparameter.to_unit(value)
+        return slots
 
     def decode(self, slots: Mapping[str, float]) -> Configuration:
         """The configuration that these slots describe; of several choices the largest slot wins.
@@ -140,24 +162,6 @@ class Space:
 def canonical(configuration: Configuration) -> str:
     """The one JSON text of a configuration: sorted keys, no spaces, shortest floats."""
     return json.dumps(dict(configuration), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def encode(configuration: Configuration) -> dict[str, float]:
-    """Named slots, each 0 to 1: `learner=<name>`, `<learner>.<number>` on its scale, `<learner>.<choice>=<option>`.
-
-    Absent slots are 0 for choices and unknown for numbers, so that slots can be appended for ever.
-    """
-    name = configuration["learner"]
-    slots = {f"learner={name}": 1.0}
-    for hyperparameter in get_learner(name).space:
-        if hyperparameter.name not in configuration:
-            continue
-        value = configuration[hyperparameter.name]
-        if isinstance(hyperparameter, Choice):
-            slots[f"{name}.{hyperparameter.name}={json.dumps(value)}"] = 1.0
-        else:
-            slots[f"{name}.{hyperparameter.name}"] = hyperparameter.to_unit(value)
-    return slots
 
 
 def _decode_one(name: str, hyperparameter: Hyperparameter, slots: Mapping[str, float]) -> Any:

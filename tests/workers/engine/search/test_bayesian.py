@@ -13,7 +13,7 @@ from workers.engine.search.base import SearchContext
 from workers.engine.search.bayesian import expected_improvement, normal_scores
 from workers.engine.search.halving import AsynchronousHalving, Hyperband
 from workers.engine.search.surrogates import Forest, GaussianProcess, Surrogate
-from workers.engine.space import Space, canonical, encode, mutated
+from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration, Fidelity, TaskKind, Trial, TrialStatus
 
 SIZE = Size(rows=800, columns=10, classes=2)
@@ -27,7 +27,7 @@ def context(seed: int, rows: int = 800) -> SearchContext:
 
 def loss_of(configuration: Configuration) -> float:
     """Least where numbers are low on their scale, of CatBoost before all."""
-    numbers = [value for slot, value in encode(configuration).items() if "=" not in slot]
+    numbers = [value for slot, value in SPACE.encode(configuration).items() if "=" not in slot]
     bias = {"catboost": 0.0, "lightgbm": 0.05}.get(configuration["learner"], 0.3)
     return float(bias + np.mean([(value - 0.3) ** 2 for value in numbers] or [0.5]))
 
@@ -76,7 +76,7 @@ def test_a_gaussian_process_is_unsure_far_away_and_sure_where_it_has_been() -> N
 def test_a_mutant_is_another_point_of_the_space_with_the_same_learner(learner: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parent = SPACE.sample(rng, learner)
-    children = [mutated(SPACE, parent, rng) for _ in range(20)]
+    children = [SPACE.mutated(parent, rng) for _ in range(20)]
     assert all(SPACE.validate(child) == child for child in children)
     assert {child["learner"] for child in children} == {learner}
     assert learner == "dummy" or any(canonical(child) != canonical(parent) for child in children)

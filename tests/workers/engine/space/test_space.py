@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from workers.engine.catalog import LEARNERS
 from workers.engine.errors import SpaceError
 from workers.engine.learners.base import Size
-from workers.engine.space import Choice, Float, Int, Space, canonical, encode
+from workers.engine.space import Choice, Float, Int, Space, canonical
 from workers.engine.types import TaskKind
 
 KINDS = st.sampled_from(list(TaskKind))
@@ -24,7 +24,7 @@ def test_samples_are_valid_and_survive_encoding(kind: TaskKind, seed: int) -> No
     space = Space(LEARNERS, kind)
     configuration = space.sample(np.random.default_rng(seed))
     assert space.validate(configuration) == configuration
-    slots = encode(configuration)
+    slots = space.encode(configuration)
     assert all(0.0 <= value <= 1.0 for value in slots.values())
     again = space.decode(slots)
     assert again["learner"] == configuration["learner"]

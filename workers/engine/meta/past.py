@@ -1,0 +1,47 @@
+"""What past tasks scored: a matrix of losses, one row a task, one column a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import Configuration
+
+if TYPE_CHECKING:
+    from ..space import SearchSpace
+
+Array = NDArray[np.float64]
+
+_FLAT = 1e-12  # range of a row in which all configurations are alike
+
+
+@dataclass(frozen=True)
+class Past:
+    """Evaluations of the same configurations on many tasks.
+
+    Losses are relative, so that tasks can be compared: by the loss of the best constant prediction, or error rates.
+    """
+
+    configurations: Sequence[Configuration]
+    losses: Array  #: (tasks, configurations), lower is better, finite
+    seconds: Array | None = None  #: (tasks, configurations) that a trial took
+
+    def within(self, space: SearchSpace) -> Past:
+        """Only configurations of learners that this space has."""
+        places = [place for place, one in enumerate(self.configurations) if one["learner"] in space.learners]
+        return Past(
+            [self.configurations[place] for place in places],
+            self.losses[:, places],
+            None if self.seconds is None else self.seconds[:, places],
+        )
+
+    @cached_property
+    def regrets(self) -> Array:
+        """(tasks, configurations): 0 for a task's best configuration, 1 for its worst."""
+        low, high = self.losses.min(axis=1, keepdims=True), self.losses.max(axis=1, keepdims=True)
+        return np.asarray((self.losses - low) / np.maximum(high - low, _FLAT))

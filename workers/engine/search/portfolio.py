@@ -1,0 +1,36 @@
+"""The greedy portfolio of past tasks, unweighted: the plain method that learning from them must beat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..meta.portfolio import greedy_portfolio
+from ..types import Proposal, Source, Trial
+from .base import SearchContext, Seen
+
+_SIZE = 50
+
+
+class Portfolio:
+    """The portfolio in its order, then random search; without a past, hand-written defaults take its place."""
+
+    def __init__(self, context: SearchContext) -> None:
+        self._space = context.space
+        self._rng = np.random.default_rng(context.seed)
+        self._seen = Seen()
+        self._source, self._first = Source.DEFAULT, iter(self._space.defaults())
+        if context.past is not None:
+            past = context.past.within(self._space)
+            order = greedy_portfolio(past.regrets, _SIZE)
+            self._source, self._first = Source.PORTFOLIO, iter([past.configurations[place] for place in order])
+
+    def ask(self) -> Proposal | None:
+        """The next of the list, or a random configuration; None if nothing new can be found."""
+        if (listed := self._seen.first_new(self._first)) is not None:
+            return Proposal(configuration=listed, source=self._source)
+        drawn = self._seen.draw(lambda: self._space.sample(self._rng))
+        return None if drawn is None else Proposal(configuration=drawn, source=Source.RANDOM)
+
+    def tell(self, trial: Trial) -> None:
+        """Remember it, so that it is not proposed again."""
+        self._seen.add(trial.proposal.configuration)
