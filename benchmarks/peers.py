@@ -43,7 +43,7 @@ from benchmarks.stack import running_stack
 PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
 _PYTHON = Path(".venv-peers/bin/python")
 _MEASURED = Path(__file__).with_name("measured")
-_KEPT = ("loss", "seconds", "predict_1000_s", "peak_mb", "trials")
+_KEPT = ("loss", "seconds", "waited_s", "predict_1000_s", "peak_mb", "trials")
 _WARM_S = 5.0  # for the worker to warm its first runner, as on any service that is up
 _RESAMPLES = 500
 

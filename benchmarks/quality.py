@@ -102,6 +102,7 @@ def warmstart(
     answers = [client.predict(job["model_id"], rows[i : i + 1000]) for i in range(0, len(rows), 1000)]
     details = {
         "seconds": (instant(job["finished_at"]) - instant(job["created_at"])).total_seconds(),
+        "waited_s": (instant(job["started_at"]) - instant(job["created_at"])).total_seconds(),
         "model": job["model_id"],
         "score": client.model(job["model_id"])["score"],
         "trials": job["progress"].get("trials"),
