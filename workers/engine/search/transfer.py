@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..meta.transfer import TransferSurrogate
 from ..space import canonical
 from ..types import Fidelity, Proposal, Source, Trial
 from .base import SearchContext, Seen
+from .portfolio import Portfolio
 
 _FEW = 9  # observations up to which the portfolio of like tasks has a say
 _SAY = 20.0  # of its regret reduction against expected improvement, by the number of observations
@@ -16,13 +19,13 @@ _SAY = 20.0  # of its regret reduction against expected improvement, by the numb
 class Transfer:
     """A portfolio that adapts: greedy at first, weighed by likeness as losses come in, then expected improvement.
 
-    Where the past has nothing left, random search.
+    Where the past has nothing left, hand-written defaults and random search.
     """
 
     def __init__(self, context: SearchContext) -> None:
-        self._space, self._constant_loss = context.space, context.constant_loss
-        self._rng = np.random.default_rng(context.seed)
+        self._constant_loss = context.constant_loss
         self._seen = Seen()
+        self._rest = Portfolio(replace(context, past=None))
         self._past = None if context.past is None else context.past.within(context.space)
         configurations = [] if self._past is None else self._past.configurations
         self._places = {canonical(configuration): place for place, configuration in enumerate(configurations)}
@@ -30,18 +33,18 @@ class Transfer:
         self._observed: dict[int, float] = {}
 
     def ask(self) -> Proposal | None:
-        """What promises most; a random configuration where nothing of the past is left, None if nothing new is."""
+        """What promises most; where nothing of the past is left, a default or a random configuration."""
         if self._past is not None:
             promising = (self._past.configurations[place] for place in np.argsort(-self._gains(), kind="stable"))
             if (found := self._seen.first_new(promising)) is not None:
                 return Proposal(configuration=found, source=Source.SURROGATE if self._observed else Source.PORTFOLIO)
-        drawn = self._seen.draw(lambda: self._space.sample(self._rng))
-        return None if drawn is None else Proposal(configuration=drawn, source=Source.RANDOM)
+        return self._rest.ask()
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial at full fidelity of a configuration that the past knows."""
         configuration = trial.proposal.configuration
         self._seen.add(configuration)
+        self._rest.tell(trial)
         place = self._places.get(canonical(configuration))
         if place is not None and trial.loss is not None and trial.proposal.fidelity == Fidelity():
             self._observed[place] = trial.loss / self._constant_loss
