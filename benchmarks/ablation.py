@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import library
-from benchmarks.corpus import CorpusTask, read_tasks, split
+from workers.corpus import CorpusTask, read_tasks, split
 from workers.engine import selection, stacking
 from workers.engine.evaluation import calibration, pool
 from workers.engine.search import auto, costs, halving

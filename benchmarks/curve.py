@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpus import CorpusTask, read_tasks
 from benchmarks.peers import PEERS, Runs
 from benchmarks.quality import US
+from workers.corpus import CorpusTask, read_tasks
 
 _LOSS = {"binary": "1 - AUC", "multiclass": "log loss", "regression": "RMSE"}
 _STYLE: dict[str, Any] = {"marker": "o", "markersize": 4}

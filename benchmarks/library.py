@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import METRICS, loss
-from benchmarks.corpus import CorpusTask, Split
 from benchmarks.made import as_csv, as_rows
+from workers.corpus import CorpusTask, Split
 from workers.engine.bundle import open_bundle
 from workers.engine.fit import FitResult, Plan, fit
 from workers.engine.journal import FolderJournal

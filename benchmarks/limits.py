@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import loss
-from benchmarks.corpus import CorpusTask, read_tasks, split
 from benchmarks.made import as_rows
 from benchmarks.quality import warmstart
 from benchmarks.stack import Stack, running_stack
+from workers.corpus import CorpusTask, read_tasks, split
 from workers.engine.bundle import open_bundle
 
 _BATCH, _TIMES = 1000, 5

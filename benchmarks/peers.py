@@ -34,11 +34,11 @@ from scipy.stats import rankdata
 
 from app.client import ClientError
 from benchmarks.baselines import loss
-from benchmarks.corpus import CorpusTask, Split, read_tasks, split
 from benchmarks.made import as_rows
 from benchmarks.memory import PeakMemory
 from benchmarks.quality import US, warmstart
 from benchmarks.stack import running_stack
+from workers.corpus import CorpusTask, Split, read_tasks, split
 
 PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
 _PYTHON = Path(".venv-peers/bin/python")

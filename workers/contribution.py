@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from importlib.metadata import version
-from typing import Any
 
 import structlog
 from sqlalchemy import select
@@ -13,10 +11,10 @@ from sqlalchemy import select
 from app.jobs.tables import Job
 from app.knowledge.repository import TaskDescription, record_job
 from workers.engine.fit import FitResult
+from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.meta.metafeatures import metafeatures
 from workers.engine.meta.sketch import sketch
 from workers.engine.space import Space
-from workers.engine.types import Trial
 from workers.journal import DatabaseJournal
 from workers.problem import Problem
 
@@ -28,7 +26,7 @@ def contribute(journal: DatabaseJournal, problem: Problem, result: FitResult) ->
     try:
         task = _describe(problem)
         space = Space(problem.plan.algorithms, problem.task.kind)
-        evaluations = [_evaluation(trial, space, problem) for trial in result.trials]
+        evaluations = [evaluation_of(trial, space.version, problem.task.metric) for trial in result.trials]
         with journal.database.transaction() as session:
             job = session.execute(select(Job).where(Job.id == journal.lease.job_id)).scalar_one()
             record_job(session, job, task, evaluations)
@@ -46,26 +44,3 @@ def _describe(problem: Problem) -> TaskDescription:
         metafeatures=metafeatures(table.columns, table.schema, problem.y, task.kind),
         sketch=sketch(table.columns, table.schema, problem.y, task.classes),
     )
-
-
-def _evaluation(trial: Trial, space: Space, problem: Problem) -> dict[str, Any]:
-    """A trial as design section 6 keeps it."""
-    proposal = trial.proposal
-    return {
-        "configuration": dict(proposal.configuration),
-        "engine_version": version("warmstart"),
-        "space_version": space.version,
-        "fidelity": {"rows": proposal.fidelity.rows, "folds": proposal.fidelity.folds},
-        "source": str(proposal.source),
-        "status": str(trial.status),
-        "reason": trial.reason,
-        "metric": problem.task.metric,
-        "loss": trial.loss,
-        "fold_losses": list(trial.fold_losses),
-        "metrics": dict(trial.metrics),
-        "seconds": trial.seconds,
-        "cpu_seconds": trial.cpu_seconds,
-        "memory_mb": trial.memory_mb,
-        "cores": 1,
-        "best_iterations": list(trial.best_iterations),
-    }

@@ -1,0 +1,73 @@
+"""Seed knowledge is built once, taken up where it stopped, and redone where the space has changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workers import seed
+from workers.corpus import read_tasks
+from workers.engine.catalog import LEARNERS
+from workers.engine.space import Space, canonical
+from workers.engine.types import TaskKind
+
+
+def make_frame(rows: int = 150) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=rows), "b": rng.choice(["x", "y", "z"], rows)})
+    return frame.assign(y=np.where(frame["a"] + rng.normal(size=rows) > 0, "yes", "no"))
+
+
+def build(path: Path, count: int) -> int:
+    return seed.build("binary", make_frame, "y", path, count, cores=2)
+
+
+@pytest.mark.parametrize("kind", list(TaskKind))
+def test_a_longer_list_begins_with_the_shorter_one_and_that_with_the_defaults(kind: TaskKind) -> None:
+    short, long = (list(map(canonical, seed.shared_configurations(kind, count))) for count in (45, 60))
+    assert len(set(long)) == 60
+    assert long[:45] == short
+    assert {canonical(one) for one in Space(LEARNERS, kind).defaults()} <= set(short)
+
+
+def test_every_group_is_heard_before_any_is_heard_twice_and_bench_never() -> None:
+    tasks = list(seed.one_a_group_first(read_tasks("train")))
+    groups = [task.group for task in tasks]
+    assert len(tasks) == 615
+    assert len(set(groups[: len(set(groups))])) == len(set(groups)) == 411
+    assert not {task.name for task in tasks} & {task.name for task in read_tasks("bench")}
+
+
+def test_a_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "task.jsonl"
+    assert build(path, 2) == 2
+    path.write_text(path.read_text() + '{"configuration": {"lear')  # killed in the midst of a line
+    assert build(path, 4) == 2
+    assert build(path, 4) == 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    wanted = seed.shared_configurations(TaskKind.BINARY, 4)
+    assert {canonical(line["configuration"]) for line in lines} == set(map(canonical, wanted))
+    assert {line["status"] for line in lines} == {"succeeded"}
+    assert all(len(line["fold_losses"]) == 3 and "log_loss" in line["metrics"] for line in lines)
+    assert not {"a", "b", "x", "yes"} & set(path.read_text().replace('"', " ").split())
+
+
+def test_evaluations_of_another_space_are_redone(tmp_path: Path) -> None:
+    path = tmp_path / "task.jsonl"
+    build(path, 3)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["space_version"] = "older"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert build(path, 3) == 1
+
+
+def test_large_tables_are_sampled_without_losing_a_class_to_a_handful_of_rows() -> None:
+    labels = ["common"] * 9_000 + ["rare"] * 900 + ["lonely"] * 10
+    frame = pd.DataFrame({"a": np.arange(len(labels)), "y": labels})
+    kept = seed.sample(frame, "y", TaskKind.MULTICLASS)
+    assert 1_990 <= len(kept) <= seed.MOST_ROWS
+    assert set(kept["y"]) == {"common", "rare"}

@@ -1,0 +1,182 @@
+"""Seed knowledge: the engine's configurations evaluated on real public tasks, so that the first job is warm.
+
+    make bench-install
+    python -m workers.seed data/seed --configurations 40
+
+Every task of the corpus's train split, one a group first, gets the same list of configurations: all hand-written
+defaults, then random ones drawn once a kind of task. Three folds of at most 2,000 rows, at most 20 s a trial. A task is
+a file of lines, an evaluation each, as a finished job leaves them; what is there and of the present space is not done
+again, so that the build can be stopped at any time. Bench tasks never enter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_tasks
+from workers.engine.catalog import DEFAULT_METRIC, LEARNERS
+from workers.engine.evaluation.pool import TrialPool, warm_up
+from workers.engine.evaluation.prepare import PreparedTask, prepare
+from workers.engine.evaluation.splits import make_splits
+from workers.engine.meta.evaluations import evaluation_of
+from workers.engine.space import Space, canonical
+from workers.engine.table.convert import convert
+from workers.engine.table.load import load_table, load_target
+from workers.engine.table.read import ReadLimits
+from workers.engine.types import Configuration, Proposal, Source, Task, TaskKind, Trial, Validation
+
+MOST_ROWS = 2_000
+FOLDS = 3
+TRIAL_SECONDS = 20.0
+_MEMORY_MB = 3_000
+_SEED = 20_261_127  # of the shared random configurations
+
+
+def main() -> None:
+    """Build, saving as it goes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--configurations", type=int, default=40, help="of each task")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--tasks", nargs="*", help="only these")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no task later")
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    warm_up()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    tasks = list(one_a_group_first(read_tasks("train", options.tasks)))
+    for number, task in enumerate(tasks):
+        if time.monotonic() > until:
+            break
+        started = time.monotonic()
+        path = options.folder / f"{task.name}.jsonl"
+        done = build(task.kind, lambda task=task: load(task), task.target, path, options.configurations, options.cores)
+        if done:
+            print(
+                f"{number + 1} of {len(tasks)}  {task.name:<28}{done:>4} trials {time.monotonic() - started:6.1f} s",
+                flush=True,
+            )
+
+
+def one_a_group_first(tasks: Iterable[CorpusTask]) -> Iterator[CorpusTask]:
+    """The first task of every group, then the second, and so on."""
+    groups: dict[str, list[CorpusTask]] = {}
+    for task in tasks:
+        groups.setdefault(task.group, []).append(task)
+    for place in range(max(map(len, groups.values()), default=0)):
+        yield from (group[place] for group in groups.values() if place < len(group))
+
+
+def shared_configurations(kind: TaskKind, count: int) -> list[Configuration]:
+    """The same for all tasks of a kind: defaults, then random ones. A longer list begins with the shorter one."""
+    space, rng = Space(LEARNERS, kind), np.random.default_rng(_SEED)
+    chosen = {canonical(one): one for one in space.defaults()}
+    names = [name for name in space.learners if name != "dummy"]
+    while len(chosen) < count:
+        one = space.sample(rng, names[len(chosen) % len(names)])
+        chosen[canonical(one)] = one
+    return list(chosen.values())[:count]
+
+
+def build(kind: str, read: Any, target: str, path: Path, count: int, cores: int) -> int:
+    """Evaluate what is missing on one task; how many trials that took.
+
+    Args:
+        kind: of the task.
+        read: makes its table, if anything is missing.
+        target: column.
+        path: file of lines; damaged last lines, as of a killed build, are dropped.
+        count: configurations wanted.
+        cores: trials side by side.
+    """
+    wanted = shared_configurations(TaskKind(kind), count)
+    version = Space(LEARNERS, TaskKind(kind)).version
+    known = [line for line in read_lines(path) if line["space_version"] == version]
+    done = {canonical(line["configuration"]) for line in known}
+    missing = [one for one in wanted if canonical(one) not in done]
+    if not missing:
+        return 0
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(line) + "\n" for line in known))
+    partial.replace(path)
+    with tempfile.TemporaryDirectory(prefix="ws-seed-") as name, path.open("a") as file:
+        prepared = prepare_frame(read(), target, TaskKind(kind), Path(name))
+        for trial in evaluate(prepared, missing, Path(name) / "trials", cores):
+            line = evaluation_of(trial, version, prepared.task.metric)
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+    return len(missing)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a task's file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def evaluate(
+    prepared: PreparedTask, configurations: Sequence[Configuration], scratch: Path, cores: int
+) -> Iterator[Trial]:
+    """Trials as they end, each in a bounded process."""
+    scratch.mkdir()
+    pool = TrialPool(prepared, scratch, workers=cores)
+    try:
+        waiting = list(enumerate(configurations))
+        while waiting or pool.running:
+            while waiting and pool.has_room:
+                number, configuration = waiting.pop(0)
+                proposal = Proposal(configuration=configuration, source=Source.PORTFOLIO)
+                pool.submit(number, proposal, seconds=TRIAL_SECONDS, memory_mb=_MEMORY_MB)
+            for finished in pool.wait(1.0):
+                yield finished.trial
+    finally:
+        pool.close()
+
+
+def prepare_frame(frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path) -> PreparedTask:
+    """A sample of the table, by the road that an upload takes, with three folds."""
+    frame = sample(frame, target, kind)
+    source = folder / "table.csv"
+    source.write_text(frame.to_csv(index=False, lineterminator="\r\n"))
+    (folder / "work").mkdir()
+    columns = convert(source, folder / "table.parquet", folder / "work", ReadLimits())["columns"]
+    classes = [] if kind is TaskKind.REGRESSION else sorted(map(str, frame[target].unique()))
+    positive = classes[1] if kind is TaskKind.BINARY else None
+    found = load_target(folder / "table.parquet", columns, target, kind, positive_class=positive)
+    table = load_table(folder / "table.parquet", columns, reserved=(target,), mask=found.mask)
+    task = Task(
+        target=target,
+        kind=kind,
+        metric=DEFAULT_METRIC[kind],
+        classes=found.classes,
+        validation=Validation(folds=FOLDS),
+    )
+    return prepare(folder / "task", table, found.y, None, task, make_splits(task, found.y, None, None))
+
+
+def sample(frame: pd.DataFrame, target: str, kind: TaskKind) -> pd.DataFrame:
+    """At most MOST_ROWS rows, classes in proportion, and none that is left with hardly a row."""
+    if len(frame) <= MOST_ROWS:
+        return frame
+    labels = None if kind is TaskKind.REGRESSION else frame[target]
+    kept: pd.DataFrame = train_test_split(frame, train_size=MOST_ROWS, random_state=0, stratify=labels)[0]
+    if labels is None:
+        return kept
+    counts = kept[target].value_counts()
+    common: pd.DataFrame = kept[kept[target].isin(counts.index[counts >= MIN_CLASS_ROWS])]
+    return common
+
+
+if __name__ == "__main__":
+    main()
