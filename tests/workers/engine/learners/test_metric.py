@@ -72,12 +72,19 @@ def test_absolute_errors_are_minimised_as_such(name: str, tmp_path: Path) -> Non
     assert loaded == pytest.approx(asked, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["linear", "lightgbm", "catboost"])
+@pytest.mark.parametrize("name", ["linear", "catboost"])
 def test_a_target_with_a_long_tail_is_learned_better_as_its_logarithm(name: str, tmp_path: Path) -> None:
     truth, plain, _ = fitted(name, "rmse", tmp_path / "plain")
-    _, asked, loaded = fitted(name, "rmse", tmp_path / "asked", log_target=True)
+    _, asked, _ = fitted(name, "rmse", tmp_path / "asked", log_target=True)
     assert loss("rmse", truth, asked) < loss("rmse", truth, plain)
-    assert asked.mean() == pytest.approx(truth.mean(), rel=0.15)  # the logarithm alone is lower by a third
+
+
+@pytest.mark.parametrize("name", ["linear", "lightgbm", "catboost", "network"])
+def test_what_is_right_on_the_mean_of_logarithms_is_corrected_for_squared_errors(name: str, tmp_path: Path) -> None:
+    truth, plain, _ = fitted(name, "rmse", tmp_path / "plain", log_target=True, smear=1.0)
+    _, asked, loaded = fitted(name, "rmse", tmp_path / "asked", log_target=True)
+    assert plain.mean() < asked.mean() < 1.2 * truth.mean()
+    assert loss("rmse", truth, asked) < loss("rmse", truth, plain)
     assert loaded == pytest.approx(asked, rel=1e-6)
 
 
