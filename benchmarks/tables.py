@@ -5,8 +5,8 @@
 
 418 OpenML data sets by 219 configurations (Yang et al., "OBOE", 2019), read from the wheel. Ten folds by data set: a
 strategy sees the other nine folds' rows, then one error an ask. Regret is (error - row minimum) / (row maximum - row
-minimum); printed is the mean best so far, with its standard error, and where asked the mean at equal seconds of the
-runtime matrix. Strategies are the engine's own, by name, on a space that is the list of configurations.
+minimum); printed is the mean best so far, with its standard error, and the mean at equal seconds of the runtime
+matrix. Strategies are the engine's own, by name, on a space that is the list of configurations.
 """
 
 from __future__ import annotations
@@ -87,8 +87,7 @@ def regrets(
     table: Table, name: str, folds: Sequence[int], *, steps: int = STEPS[-1], training: int | None = None
 ) -> tuple[Array, Array]:
     """(data sets, steps) best regret so far, and seconds spent by then, of the data sets of these folds."""
-    low, high = table.errors.min(axis=1, keepdims=True), table.errors.max(axis=1, keepdims=True)
-    regret = (table.errors - low) / (high - low)
+    regret = Past(table.configurations, table.errors).regrets
     rng = np.random.default_rng(0)
     fold_of = rng.permutation(len(regret)) % _FOLDS
     best, spent = [], []

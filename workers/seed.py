@@ -15,7 +15,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from workers.engine.types import Configuration, Proposal, Source, Task, TaskKind
 MOST_ROWS = 2_000
 FOLDS = 3
 TRIAL_SECONDS = 20.0
+RECIPE = 1  #: raised when evaluations mean something else: rows, folds, time, or a learner behind the same space
 _MEMORY_MB = 3_000
 _SEED = 20_261_127  # of the shared random configurations
 
@@ -60,7 +62,11 @@ def main() -> None:
             break
         started = time.monotonic()
         path = options.folder / f"{task.name}.jsonl"
-        done = build(task.kind, lambda task=task: load(task), task.target, path, options.configurations, options.cores)
+        try:
+            done = build(task.kind, partial(load, task), task.target, path, options.configurations, options.cores)
+        except Exception as error:  # whatever one odd table does, the others are built
+            print(f"{number + 1} of {len(tasks)}  {task.name:<28}left out: {error!r}", flush=True)
+            continue
         if done:
             print(
                 f"{number + 1} of {len(tasks)}  {task.name:<28}{done:>4} trials {time.monotonic() - started:6.1f} s",
@@ -88,7 +94,7 @@ def shared_configurations(kind: TaskKind, count: int) -> list[Configuration]:
     return list(chosen.values())[:count]
 
 
-def build(kind: str, read: Any, target: str, path: Path, count: int, cores: int) -> int:
+def build(kind: str, read: Callable[[], pd.DataFrame], target: str, path: Path, count: int, cores: int) -> int:
     """Evaluate what is missing on one task; how many trials that took.
 
     Args:
@@ -101,18 +107,18 @@ def build(kind: str, read: Any, target: str, path: Path, count: int, cores: int)
     """
     wanted = shared_configurations(TaskKind(kind), count)
     version = Space(LEARNERS, TaskKind(kind)).version
-    known = [line for line in read_lines(path) if line["space_version"] == version]
+    known = [line for line in read_lines(path) if (line["space_version"], line["recipe"]) == (version, RECIPE)]
     done = {canonical(line["configuration"]) for line in known}
     missing = [one for one in wanted if canonical(one) not in done]
     if not missing:
         return 0
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in known))
-    partial.replace(path)
+    whole = path.with_suffix(".partial")
+    whole.write_text("".join(json.dumps(line) + "\n" for line in known))
+    whole.replace(path)
     with tempfile.TemporaryDirectory(prefix="ws-seed-") as name, path.open("a") as file:
         prepared = prepare_frame(read(), target, TaskKind(kind), Path(name))
         for trial in evaluate(prepared, missing, Path(name) / "trials", cores):
-            line = evaluation_of(trial, version, prepared.task.metric)
+            line = evaluation_of(trial, version, prepared.task.metric) | {"recipe": RECIPE}
             file.write(json.dumps(line) + "\n")
             file.flush()
     return len(missing)
@@ -122,7 +128,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a task's file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def evaluate(
@@ -130,13 +136,15 @@ def evaluate(
 ) -> Iterator[Trial]:
     """Trials as they end, each in a bounded process."""
     scratch.mkdir()
+    defaults = set(map(canonical, Space(LEARNERS, prepared.task.kind).defaults()))
     pool = TrialPool(prepared, scratch, workers=cores)
     try:
         waiting = list(enumerate(configurations))
         while waiting or pool.running:
             while waiting and pool.has_room:
                 number, configuration = waiting.pop(0)
-                proposal = Proposal(configuration=configuration, source=Source.PORTFOLIO)
+                source = Source.DEFAULT if canonical(configuration) in defaults else Source.RANDOM
+                proposal = Proposal(configuration=configuration, source=source)
                 pool.submit(number, proposal, seconds=TRIAL_SECONDS, memory_mb=_MEMORY_MB)
             for finished in pool.wait(1.0):
                 yield finished.trial
@@ -151,9 +159,7 @@ def prepare_frame(frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path
     source.write_text(frame.to_csv(index=False, lineterminator="\r\n"))
     (folder / "work").mkdir()
     columns = convert(source, folder / "table.parquet", folder / "work", ReadLimits())["columns"]
-    classes = [] if kind is TaskKind.REGRESSION else sorted(map(str, frame[target].unique()))
-    positive = classes[1] if kind is TaskKind.BINARY else None
-    found = load_target(folder / "table.parquet", columns, target, kind, positive_class=positive)
+    found = load_target(folder / "table.parquet", columns, target, kind)
     table = load_table(folder / "table.parquet", columns, reserved=(target,), mask=found.mask)
     task = Task(
         target=target,

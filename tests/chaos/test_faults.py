@@ -130,7 +130,7 @@ def test_a_job_succeeds_by_other_trials_when_learners_are_hostile(house: House, 
         dataset_id,
         algorithms={"include": [*hostile, "linear", "naive_bayes"]},
         budget={"seconds": None, "trials": 8},  # some learners have two configurations that are tried early
-        trial={"seconds": 5, "memory_mb": 500},
+        trial={"seconds": 8, "memory_mb": 500},
     )
     house.wait_ended([job_id], 90)
     statuses = {trial["proposal"]["configuration"]["learner"]: status for _, _, status, trial in house.told(job_id)}

@@ -236,6 +236,7 @@ class Finaliser:
             number,
             trial.proposal,
             iterations=max(1, round(_MORE_ROUNDS * float(np.mean(best)))) if best else None,
+            smear=float(np.mean(trial.smears)) if trial.smears else None,
             seconds=None,
             memory_mb=self.clock.budget().trial_memory_mb,
         )

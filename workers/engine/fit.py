@@ -21,7 +21,7 @@ from .evaluation.prepare import PreparedTask, prepare
 from .evaluation.splits import make_splits
 from .final import Finaliser
 from .journal import Journal, LogEntry
-from .learners.base import COLUMNS_PER_FEATURE, Size
+from .learners.base import COLUMNS_PER_FEATURE, LOGARITHMIC, Size
 from .search.base import SearchContext, Strategy
 from .space import Space
 from .table.load import TypedTable
@@ -126,8 +126,11 @@ def _is_short(
     return _FOLDS * cost > _FOLDS_SHARE * seconds * plan.cores
 
 
-def _is_skewed(y: Array) -> bool:
-    """Whether nothing is negative and the right tail is long."""
+def _is_skewed(prepared: PreparedTask) -> bool:
+    """Whether a regression target is nowhere negative, has a long tail, and is not learned as its logarithm anyway."""
+    if prepared.n_classes or prepared.task.metric in LOGARITHMIC:
+        return False
+    y = np.asarray(prepared.y[prepared.search_rows])
     spread = float(y.std())
     return bool(spread > 0 and y.min() >= 0 and (((y - y.mean()) / spread) ** 3).mean() > _SKEWED)
 
@@ -173,7 +176,7 @@ class _Fit:
             seconds=budget.seconds,
             trials=budget.trials,
             n_folds=len(prepared.splits.folds),
-            is_skewed=not prepared.n_classes and _is_skewed(np.asarray(prepared.y)),
+            is_skewed=_is_skewed(prepared),
         )
         self.strategy: Strategy = get_strategy(plan.strategy)(context)
         self.asked: dict[int, Proposal] = {}

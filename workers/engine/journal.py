@@ -113,7 +113,7 @@ def to_json(trial: Trial) -> dict[str, Any]:
 
 def from_json(number: int, proposal: Proposal, data: Mapping[str, Any]) -> Trial:
     """The trial that `to_json` wrote."""
-    tuples = {name: tuple(data.get(name) or ()) for name in ("fold_losses", "best_iterations")}
+    tuples = {name: tuple(data.get(name) or ()) for name in ("fold_losses", "best_iterations", "smears")}
     return Trial(number=number, proposal=proposal, **{**data, **tuples, "status": TrialStatus(data["status"])})
 
 

@@ -13,7 +13,6 @@ from .candidates import Candidates, Store
 from .catalog import get_learner
 from .ensemble import blend, select
 from .evaluation.calibration import Calibration, calibrate
-from .preprocessing.options import TARGET_TRANSFORM
 from .stacking import Stacker
 from .types import Limits, Scheme, Trial, TrialStatus
 
@@ -98,10 +97,7 @@ class Selection:
         splits = self.prepared.splits
         is_spread = splits.scheme not in (Scheme.HOLDOUT, Scheme.TIME) and splits.holdout is None
         is_many = len(trial.fold_losses) >= _FOLDS_WORTH_KEEPING
-        configuration = trial.proposal.configuration
-        learner = get_learner(configuration["learner"])
-        is_smeared = learner.stops_early and configuration.get(TARGET_TRANSFORM) == "log"  # from rows it watched
-        return is_spread and is_many and (learner.keeps_folds or is_smeared)
+        return is_spread and is_many and get_learner(trial.proposal.configuration["learner"]).keeps_folds
 
     def _footprint(self, trial: Trial) -> tuple[float, float]:
         """Milliseconds a row and megabytes of a member in the final model."""

@@ -159,6 +159,7 @@ class Trial:
     predict_ms_per_row: float = 0.0  #: of its first fold's model, in a batch of 1,000 on one core, encoding included
     megabytes: float = 0.0  #: of its first fold's model
     best_iterations: tuple[int, ...] = ()  #: per fold, of learners that stop early
+    smears: tuple[float, ...] = ()  #: per fold, of a logarithmic target: the mean by what logarithms say
     timed: bool = False  #: a clock, and not the configuration, decided where it stopped
 
 

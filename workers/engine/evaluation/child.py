@@ -38,6 +38,7 @@ class Work:
     memory_mb: int
     is_refit: bool = False
     iterations: int | None = None
+    smear: float | None = None
     #: the registry of the parent: a learner registered there is known here too
     learners: Mapping[str, str]
 
@@ -94,7 +95,8 @@ def _run(work: Work) -> None:
         shared: dict[str, Any] = {"threads": work.threads, "seconds": work.seconds}
         with sharing_terms():
             if work.is_refit:
-                outcome = refit(prepared, work.proposal.configuration, work.iterations, work.folder, **shared)
+                known = work.iterations, work.smear
+                outcome = refit(prepared, work.proposal.configuration, *known, work.folder, **shared)
             else:
                 outcome = evaluate(prepared, work.proposal, work.folder, **shared)
     except MemoryError:

@@ -128,6 +128,7 @@ class TrialPool:
         proposal: Proposal,
         *,
         iterations: int | None,
+        smear: float | None,
         seconds: float | None,
         memory_mb: int,
     ) -> None:
@@ -143,6 +144,7 @@ class TrialPool:
                 memory_mb=memory_mb,
                 is_refit=True,
                 iterations=iterations,
+                smear=smear,
                 learners=dict(LEARNERS),
             )
         )
@@ -278,6 +280,7 @@ def _told(trial: Trial, outcome: dict[str, Any]) -> Trial:
             "status": TrialStatus(outcome["status"]),
             "fold_losses": tuple(outcome["fold_losses"]),
             "best_iterations": tuple(outcome["best_iterations"]),
+            "smears": tuple(outcome["smears"]),
             "seconds": outcome["seconds"] or trial.seconds,
             "memory_mb": max(trial.memory_mb, round(outcome["memory_mb"], 1)),
         },

@@ -49,6 +49,7 @@ class Outcome:
     fold_losses: list[float] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     best_iterations: list[int] = field(default_factory=list)
+    smears: list[float] = field(default_factory=list)
     timed: bool = False
     reason: str | None = None
     seconds: float = 0.0
@@ -102,6 +103,7 @@ def evaluate(
         sums.add(np.asarray(valid), prediction)
         outcome.fold_losses.append(_loss(prepared, np.asarray(valid), prediction))
         outcome.best_iterations += fitted.iterations
+        outcome.smears += fitted.smear
         outcome.timed |= fitted.timed
         if seconds is not None and place + 1 < len(folds):
             np.save(folder / _partial_oof(place + 1), sums.mean())
@@ -181,14 +183,16 @@ def refit(
     prepared: PreparedTask,
     configuration: Configuration,
     iterations: int | None,
+    smear: float | None,
     folder: Path,
     *,
     threads: int,
     seconds: float | None,
 ) -> Outcome:
-    """Fit on all rows, the holdout's too, for so many iterations; write the member `fold_0/` into `folder`."""
+    """Fit on all rows, the holdout's too, with what the folds found out; write the member `fold_0/` into `folder`."""
     rows = np.arange(len(prepared.y))
-    fitted = fit_rows(prepared, configuration, rows, threads=threads, seconds=seconds, iterations=iterations)
+    shared: dict[str, Any] = {"threads": threads, "seconds": seconds}
+    fitted = fit_rows(prepared, configuration, rows, iterations=iterations, smear=smear, **shared)
     save_member(folder / "fold_0", fitted.encoder, fitted.estimator, prepared.task.kind, prepared.n_classes)
     outcome = Outcome(status=TrialStatus.SUCCEEDED, best_iterations=fitted.iterations, timed=fitted.timed)
     _weigh(outcome, prepared, fitted, rows, folder / "fold_0")
@@ -202,6 +206,7 @@ class Fitted:
     encoder: Any
     estimator: Estimator
     iterations: list[int]  #: one number, or none for learners without rounds
+    smear: list[float]  #: one number, or none where no logarithm was learned; see FitContext
     timed: bool
 
 
@@ -213,6 +218,7 @@ def fit_rows(
     threads: int,
     seconds: float | None,
     iterations: int | None = None,
+    smear: float | None = None,
 ) -> Fitted:
     """Fit encoder and learner on these rows."""
     task, deadline = prepared.task, Deadline(seconds)
@@ -231,8 +237,9 @@ def fit_rows(
         threads=threads,
         seed=task.seed,
         metric=task.metric,
-        log_target=configuration.get(TARGET_TRANSFORM) == "log",
+        log_target=configuration.get(TARGET_TRANSFORM) == "log" and float(prepared.y.min()) >= 0,
         iterations=iterations,
+        smear=smear,
     )
 
     def fit(context: FitContext, places: Array, watched: Array | None = None) -> Any:
@@ -250,11 +257,12 @@ def fit_rows(
     best, timed = getattr(estimator, "best_iteration_", None), bool(getattr(estimator, "timed_", False))
     if best and stop_part is not None and not timed and len(rows) <= _AGAIN_MOST:
         if deadline.allows(_SLOWER * took):
-            smear = getattr(estimator, "smear_", None)
-            estimator = fit(replace(context, iterations=int(best), smear=smear), np.arange(len(rows)))
+            watched = getattr(estimator, "smear_", None)
+            estimator = fit(replace(context, iterations=int(best), smear=watched), np.arange(len(rows)))
         else:
             timed = True
-    return Fitted(encoder, estimator, [] if best is None else [int(best)], timed)
+    found = getattr(estimator, "smear_", None)
+    return Fitted(encoder, estimator, [] if best is None else [int(best)], [] if found is None else [found], timed)
 
 
 def _part(X: Array, y: Array, weights: Array | None, places: Array | None) -> Any:

@@ -36,7 +36,7 @@ class FitContext:
     threads: int
     seed: int
     metric: str = ""  #: of the task: learners that can minimise it itself do
-    log_target: bool = False  #: regression learns the logarithm of the target plus one, if that is nowhere negative
+    log_target: bool = False  #: regression learns the logarithm of the target plus one, which is nowhere negative
     smear: float | None = None  #: of an earlier fit of the same on fewer rows: the mean by what logarithms say
     seconds: float | None = None  #: stop by yourself by then if you can; None: never (reproducible runs)
     iterations: int | None = None  #: final refit: exactly so many rounds or epochs, no early stopping

@@ -41,7 +41,8 @@ LEARNER = Learner(
         Int(name="n_neighbors", low=1, high=100, default=15, log=True),
         Choice(name="weights", options=("distance", "uniform"), default="distance"),
         Choice(name="p", options=(1, 2), default=2),
-        *encoder_space(scaled=True, native_categories=False, native_missing=False),
+        # on its own training rows it is right, so that nothing says by how much logarithms are too low
+        *encoder_space(scaled=True, native_categories=False, native_missing=False, log_target=False),
     ),
     defaults=({"n_neighbors": 15, "prep_category": "target"}, {"n_neighbors": 5, "p": 1, "prep_columns": "relevant"}),
     build=_build,

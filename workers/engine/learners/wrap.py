@@ -108,6 +108,8 @@ class Wrapped:
 
     def _answer(self, y: Any, weight: Array | None) -> Array:
         """Weighted frequencies of all classes, or the mean."""
+        if self.context.metric in MEANS:
+            return np.array([np.average(y, weights=weight)])
         if not self.context.n_classes:
             return in_target_unit(np.zeros(1), self.shift_, self.scale_, self.log_most_)
         counts = np.bincount(y, weights=weight, minlength=self.context.n_classes)
@@ -117,7 +119,7 @@ class Wrapped:
         if self.context.n_classes:
             self.classes_ = np.unique(y)
             return np.searchsorted(self.classes_, y)
-        is_log = self.context.metric in LOGARITHMIC or (self.context.log_target and y.min() >= 0)
+        is_log = self.context.log_target or self.context.metric in LOGARITHMIC
         self.log_most_ = float(np.log1p(y).max()) if is_log else None
         y = self._target(y)
         self.shift_ = float(np.average(y, weights=weight))
@@ -134,10 +136,10 @@ class Wrapped:
         """What is right on the mean of logarithms is too low for the mean: the factor by which, by least squares.
 
         Duan's smearing (1983) with the weights that a squared error gives. On rows that were learned from it is
-        flattered, so that learners with rows to watch use these.
+        flattered: learners with rows to watch use these, and refits what the folds have found.
         """
         said, true = self.predict(X) + 1.0, y + 1.0
-        weight = np.ones(len(y)) if weight is None else weight
+        weight = np.ones(len(y)) if weight is None or not weight.any() else weight
         factor = float((weight * said * true).sum() / (weight * said**2).sum())
         return min(max(factor, 1 / _MOST_SMEARED), _MOST_SMEARED)
 

@@ -31,9 +31,11 @@ class Past:
     losses: Array  #: (tasks, configurations), lower is better, finite
     seconds: Array | None = None  #: (tasks, configurations) that a trial took
 
-    def within(self, space: SearchSpace) -> Past:
-        """Only configurations of learners that this space has."""
-        places = [place for place, one in enumerate(self.configurations) if one["learner"] in space.learners]
+    def within(self, space: SearchSpace) -> Past | None:
+        """Only configurations that this space has; None if that leaves nothing."""
+        places = [place for place, one in enumerate(self.configurations) if space.has(one)]
+        if not places or not len(self.losses):
+            return None
         return Past(
             [self.configurations[place] for place in places],
             self.losses[:, places],

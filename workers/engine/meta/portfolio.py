@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_TIE = 1e-6  # of mean regret, which decides where the best so far can not get better
+
 
 def greedy_portfolio(regrets: Array, size: int, weights: Array | None = None) -> list[int]:
     """Places of `size` configurations, each the one that lowers the mean regret of the best so far most.
@@ -22,7 +24,7 @@ def greedy_portfolio(regrets: Array, size: int, weights: Array | None = None) ->
     best = np.ones(len(regrets))
     chosen: list[int] = []
     for _ in range(min(size, regrets.shape[1])):
-        after = weights @ np.minimum(best[:, None], regrets)
+        after = weights @ np.minimum(best[:, None], regrets) + _TIE * (weights @ regrets)
         after[chosen] = np.inf
         chosen.append(int(after.argmin()))
         best = np.minimum(best, regrets[:, chosen[-1]])

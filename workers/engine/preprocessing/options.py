@@ -44,13 +44,16 @@ class EncoderOptions:
         return self.scale != "none"
 
 
-def encoder_space(*, scaled: bool, native_categories: bool, native_missing: bool) -> tuple[Hyperparameter, ...]:
+def encoder_space(
+    *, scaled: bool, native_categories: bool, native_missing: bool, log_target: bool = True
+) -> tuple[Hyperparameter, ...]:
     """Hyperparameters of preprocessing for a learner.
 
     Args:
         scaled: it minds scales (linear, neighbours, kernels, networks).
         native_categories: it takes category codes as they are.
         native_missing: it takes NaN.
+        log_target: whether it may learn the target's logarithm.
     """
     return (
         *_category_space(scaled, native_categories),
@@ -65,10 +68,11 @@ def encoder_space(*, scaled: bool, native_categories: bool, native_missing: bool
             default=32 if scaled else 16,
             when=("prep_text", ("word", "char")),
         ),
-        Choice(name=TARGET_TRANSFORM, options=("none", "log"), default="none", kinds=(TaskKind.REGRESSION,)),
+        *((_TARGET,) if log_target else ()),
     )
 
 
+_TARGET = Choice(name=TARGET_TRANSFORM, options=("none", "log"), default="none", kinds=(TaskKind.REGRESSION,))
 _COLUMN_SPACE: tuple[Hyperparameter, ...] = (
     Choice(name="prep_columns", options=("all", "relevant", "products", "components"), default="all"),
     Float(name="prep_share", low=0.05, high=0.8, log=True, default=0.3, when=("prep_columns", ("relevant",))),

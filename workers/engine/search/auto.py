@@ -99,7 +99,7 @@ class Auto:
         }
         left_out = set() if self._context.is_skewed else _FOR_SKEWED
         known = [key for key in _OPENING if key in own and key not in left_out]
-        spared = {*known, *_INSTEAD.values()}
+        spared = {*known, *left_out, *_INSTEAD.values()}
         rest = [key for key in sorted(own, key=lambda key: key[1]) if key not in spared]
         for key in known + rest:
             choices = [own[one] for one in (key, _INSTEAD.get(key)) if one in own]

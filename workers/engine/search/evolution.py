@@ -33,7 +33,8 @@ class Evolution:
         """A trial at full fidelity joins the population."""
         configuration = trial.proposal.configuration
         self._seen.add(configuration)
-        if trial.loss is not None and trial.proposal.fidelity == Fidelity():
+        is_known = configuration["learner"] in self._space.learners
+        if is_known and trial.loss is not None and trial.proposal.fidelity == Fidelity():
             self._population.append((trial.loss, configuration))
 
     def _child(self) -> Configuration:

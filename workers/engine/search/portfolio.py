@@ -17,20 +17,19 @@ class Portfolio:
     def __init__(self, context: SearchContext) -> None:
         self._space = context.space
         self._rng = np.random.default_rng(context.seed)
-        self._seen = Seen()
+        self.seen = Seen()
         self._source, self._first = Source.DEFAULT, iter(self._space.defaults())
-        if context.past is not None:
-            past = context.past.within(self._space)
+        if context.past is not None and (past := context.past.within(self._space)) is not None:
             order = greedy_portfolio(past.regrets, _SIZE)
             self._source, self._first = Source.PORTFOLIO, iter([past.configurations[place] for place in order])
 
     def ask(self) -> Proposal | None:
         """The next of the list, or a random configuration; None if nothing new can be found."""
-        if (listed := self._seen.first_new(self._first)) is not None:
+        if (listed := self.seen.first_new(self._first)) is not None:
             return Proposal(configuration=listed, source=self._source)
-        drawn = self._seen.draw(lambda: self._space.sample(self._rng))
+        drawn = self.seen.draw(lambda: self._space.sample(self._rng))
         return None if drawn is None else Proposal(configuration=drawn, source=Source.RANDOM)
 
     def tell(self, trial: Trial) -> None:
         """Remember it, so that it is not proposed again."""
-        self._seen.add(trial.proposal.configuration)
+        self.seen.add(trial.proposal.configuration)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..meta.transfer import TransferSurrogate
 from ..space import canonical
 from ..types import Fidelity, Proposal, Source, Trial
-from .base import SearchContext, Seen
+from .base import SearchContext
 from .portfolio import Portfolio
 
 _FEW = 9  # observations up to which the portfolio of like tasks has a say
@@ -19,13 +17,13 @@ _SAY = 20.0  # of its regret reduction against expected improvement, by the numb
 class Transfer:
     """A portfolio that adapts: greedy at first, weighed by likeness as losses come in, then expected improvement.
 
-    Where the past has nothing left, hand-written defaults and random search.
+    Where the past has nothing left, random search; without one, what the portfolio does without one.
     """
 
     def __init__(self, context: SearchContext) -> None:
         self._constant_loss = context.constant_loss
-        self._seen = Seen()
-        self._rest = Portfolio(replace(context, past=None))
+        self._portfolio = Portfolio(context)
+        self._seen = self._portfolio.seen
         self._past = None if context.past is None else context.past.within(context.space)
         configurations = [] if self._past is None else self._past.configurations
         self._places = {canonical(configuration): place for place, configuration in enumerate(configurations)}
@@ -33,27 +31,23 @@ class Transfer:
         self._observed: dict[int, float] = {}
 
     def ask(self) -> Proposal | None:
-        """What promises most; where nothing of the past is left, a default or a random configuration."""
-        if self._past is not None:
+        """What promises most; the portfolio's next before a loss is known, and where nothing of the past is left."""
+        if self._past is not None and self._observed:
             promising = (self._past.configurations[place] for place in np.argsort(-self._gains(), kind="stable"))
             if (found := self._seen.first_new(promising)) is not None:
-                return Proposal(configuration=found, source=Source.SURROGATE if self._observed else Source.PORTFOLIO)
-        return self._rest.ask()
+                return Proposal(configuration=found, source=Source.SURROGATE)
+        return self._portfolio.ask()
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial at full fidelity of a configuration that the past knows."""
         configuration = trial.proposal.configuration
         self._seen.add(configuration)
-        self._rest.tell(trial)
         place = self._places.get(canonical(configuration))
         if place is not None and trial.loss is not None and trial.proposal.fidelity == Fidelity():
             self._observed[place] = trial.loss / self._constant_loss
 
     def _gains(self) -> np.ndarray:
-        assert self._past is not None
         assert self._surrogate is not None
-        if not self._observed:
-            return np.asarray(-self._past.regrets.mean(axis=0))
         places, losses = list(self._observed), np.array(list(self._observed.values()))
         gains = self._surrogate.expected_improvement(places, losses)
         if len(places) <= _FEW:

@@ -50,6 +50,10 @@ class SearchSpace(Protocol):
         """Named slots, each 0 to 1."""
         ...
 
+    def has(self, configuration: Configuration) -> bool:
+        """Whether it is a point of this space."""
+        ...
+
 
 class FiniteSpace:
     """A list of configurations, in an order that means nothing.
@@ -85,10 +89,14 @@ class FiniteSpace:
     def mutated(self, configuration: Configuration, rng: np.random.Generator) -> Configuration:
         """One of those whose slots differ least, of the same learner if it has so many."""
         own = self.encode(configuration)
-        others = [other for other in self.configurations if other != configuration]
-        distances = np.array([_distance(own, self.encode(other)) for other in others])
-        near = np.argsort(distances, kind="stable")[:_NEAR]
-        return others[int(rng.choice(near))]
+        others = [other for other in self.configurations if other != configuration] or [configuration]
+        name = configuration["learner"]
+        others.sort(key=lambda other: (other["learner"] != name, _distance(own, self.encode(other))))
+        return others[int(rng.integers(min(_NEAR, len(others))))]
+
+    def has(self, configuration: Configuration) -> bool:
+        """Whether it is in the list."""
+        return configuration in self.configurations
 
     def encode(self, configuration: Configuration) -> dict[str, float]:
         """As `Space.encode`, with scales that span the list."""

@@ -131,6 +131,14 @@ class Space:
                 configuration[hyperparameter.name] = _decode_one(name, hyperparameter, slots)
         return configuration
 
+    def has(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether it is a point of this space: another version may have had others."""
+        try:
+            self.validate(configuration)
+        except SpaceError:
+            return False
+        return True
+
     def cost(self, configuration: Configuration, size: Size) -> float:
         """Predicted seconds to fit it once on `size`, on one thread."""
         learner = self.learner(configuration["learner"])

@@ -17,10 +17,11 @@ from workers.engine.evaluation import trial as trial_module
 from workers.engine.evaluation.metrics import score
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
-from workers.engine.evaluation.trial import evaluate, refit, salvage
+from workers.engine.evaluation.trial import evaluate, fit_rows, refit, salvage
 from workers.engine.learners.base import FitContext
 from workers.engine.learners.dummy import LEARNER as DUMMY
 from workers.engine.learners.dummy import Dummy
+from workers.engine.space import Space
 from workers.engine.types import Fidelity, Proposal, Scheme, TaskKind, TrialStatus
 
 Prepare = Callable[..., PreparedTask]
@@ -164,7 +165,7 @@ def test_a_refit_sees_every_row_for_the_rounds_given(
     prepared: Prepare, seen: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     task = prepared(rows=100, holdout=0.2)
-    refit(task, SPIED.configuration, 12, tmp_path, threads=1, seconds=None)
+    refit(task, SPIED.configuration, 12, None, tmp_path, threads=1, seconds=None)
     assert [(len(fit["y"]), fit["eval_set"], fit["context"].iterations) for fit in seen] == [(100, None, 12)]
     assert load_member(tmp_path / "fold_0").predict_columns(task.rows(np.arange(5))).shape == (5, 2)
 
@@ -210,3 +211,54 @@ def test_prepared_arrays_are_shared_maps(prepared: Prepare) -> None:
         assert not array.flags.writeable
     assert not task.columns["size"].flags.owndata
     assert task.task.classes == ("class 0", "class 1")
+
+
+def log_of(name: str, **given: Any) -> Proposal:
+    return Proposal(
+        configuration=Space([name], TaskKind.REGRESSION).complete(name, {"target_transform": "log", **given})
+    )
+
+
+def make_folder(parent: Path, number: int) -> Path:
+    folder = parent / str(number)
+    folder.mkdir()
+    return folder
+
+
+def positive(prepared: PreparedTask) -> PreparedTask:
+    """The same task with a target that is nowhere negative."""
+    return replace(prepared, y=np.exp(prepared.y))
+
+
+def test_a_target_that_can_be_negative_has_no_logarithm(prepared: Prepare, tmp_path: Path) -> None:
+    task = prepared(TaskKind.REGRESSION, 60, folds=3)
+    plain = Proposal(configuration={**log_of("linear").configuration, "target_transform": "none"})
+    for number, proposal in enumerate((log_of("linear"), plain)):
+        outcome = evaluate(task, proposal, make_folder(tmp_path, number), threads=1, seconds=None)
+        assert outcome.smears == []
+    one, other = (np.load(tmp_path / str(number) / "oof.npy") for number in (0, 1))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_what_the_rows_that_were_watched_say_of_the_mean_is_kept_for_later_fits(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    task, proposal = positive(prepared(TaskKind.REGRESSION, 200, folds=3)), log_of("lightgbm", n_estimators=20)
+    outcome = evaluate(task, proposal, make_folder(tmp_path, 0), threads=1, seconds=None)
+    assert len(outcome.smears) == 3
+    rows = np.arange(len(task.y))
+    shared: dict[str, Any] = {"threads": 1, "seconds": None, "iterations": 5}
+    plain, double = (fit_rows(task, proposal.configuration, rows, smear=smear, **shared) for smear in (1.0, 2.0))
+    X = plain.encoder.transform(task.rows(rows))
+    once, twice = (1 + one.estimator.predict(X) for one in (plain, double))
+    assert (twice <= 2 * once + 1e-6).all()  # less where the largest target is in the way
+    assert np.median(twice / once) == pytest.approx(2.0)
+
+
+def test_rows_that_say_nothing_get_the_mean_also_where_logarithms_are_learned(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    task = positive(prepared(TaskKind.REGRESSION, 60, folds=3))
+    blank = replace(task, columns={name: np.zeros_like(values) for name, values in task.columns.items()})
+    fitted = fit_rows(blank, log_of("linear").configuration, np.arange(60), threads=1, seconds=None)
+    assert fitted.estimator.predict(np.zeros((1, 1))) == pytest.approx(task.y.mean())

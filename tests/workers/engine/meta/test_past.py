@@ -112,7 +112,8 @@ def test_a_past_of_hardly_any_tasks_is_borne(tasks: int) -> None:
 
 def test_what_the_space_does_not_have_is_not_proposed() -> None:
     space = Space(["linear", "svm"], TaskKind.BINARY)
-    known = [*space.defaults(), *Space(["lightgbm"], TaskKind.BINARY).defaults()]
+    older = [{key: value for key, value in one.items() if key != "prep_columns"} for one in space.defaults()]
+    known = [*space.defaults(), *older, *Space(["lightgbm"], TaskKind.BINARY).defaults()]
     past = Past(known, np.random.default_rng(0).random((5, len(known))))
     for name in ("portfolio", "transfer"):
         context = SearchContext(
@@ -121,7 +122,19 @@ def test_what_the_space_does_not_have_is_not_proposed() -> None:
         strategy = get_strategy(name)(context)
         proposals = [strategy.ask() for _ in range(len(space.defaults()))]
         assert {proposal.source for proposal in proposals if proposal} == {Source.PORTFOLIO}
-        assert {proposal.configuration["learner"] for proposal in proposals if proposal} == {"linear", "svm"}
+        asked = {canonical(proposal.configuration) for proposal in proposals if proposal}
+        assert asked == set(map(canonical, space.defaults()))
+
+
+@pytest.mark.parametrize("tasks", [0, 5])
+@pytest.mark.parametrize("name", ["portfolio", "transfer"])
+def test_a_past_without_tasks_or_of_other_learners_is_no_past(name: str, tasks: int) -> None:
+    space = Space(["linear"], TaskKind.BINARY)
+    past = Past(CONFIGURATIONS, make_losses(5, seed=1)) if tasks else Past(space.defaults(), np.zeros((0, 3)))
+    context = SearchContext(space=space, size=SIZE, seed=0, workers=1, seconds=None, trials=9, n_folds=1, past=past)
+    strategy = get_strategy(name)(context)
+    proposals = [strategy.ask() for _ in range(len(space.defaults()) + 1)]
+    assert [proposal.source for proposal in proposals if proposal] == [Source.DEFAULT] * 3 + [Source.RANDOM]
 
 
 def test_a_list_of_configurations_is_a_space() -> None:
@@ -136,4 +149,5 @@ def test_a_list_of_configurations_is_a_space() -> None:
         neighbour = space.mutated(configuration, rng)
         assert neighbour != configuration
         assert neighbour["learner"] == configuration["learner"]
+    assert FiniteSpace(CONFIGURATIONS[:1]).mutated(CONFIGURATIONS[0], rng) == CONFIGURATIONS[0]
     assert space.sample(rng, "b")["learner"] == "b"

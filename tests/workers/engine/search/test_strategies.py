@@ -173,6 +173,8 @@ def test_a_target_with_a_long_tail_is_tried_as_its_logarithm_early() -> None:
         where = SearchContext(
             space=space, size=size, seed=0, workers=2, seconds=60, trials=None, n_folds=5, is_skewed=is_skewed
         )
-        opening = [proposal.configuration for proposal in play(get_strategy("auto")(where), 8)]
-        first[is_skewed] = [one["learner"] for one in opening if one.get("target_transform") == "log"]
+        opening = [proposal for proposal in play(get_strategy("auto")(where), 40) if proposal.source is Source.DEFAULT]
+        logs = [place for place, one in enumerate(opening) if one.configuration.get("target_transform") == "log"]
+        first[is_skewed] = [opening[place].configuration["learner"] for place in logs]
+        assert all(place < 8 for place in logs)
     assert first == {False: [], True: ["catboost", "lightgbm"]}
