@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baselines import METRICS, loss
-from benchmarks.made import as_csv, as_rows
-from workers.corpus import CorpusTask, Split
+from benchmarks.made import as_rows
+from workers.corpus import CorpusTask, Split, read_frame
 from workers.engine.bundle import open_bundle
 from workers.engine.fit import FitResult, Plan, fit
 from workers.engine.journal import FolderJournal
-from workers.engine.table.convert import convert
-from workers.engine.table.load import load_table, load_target
-from workers.engine.table.read import ReadLimits
 from workers.engine.types import Budget, Task, TaskKind
 
 CORES = 2
@@ -52,14 +49,8 @@ class _Watched(FolderJournal):
 
 def run(task: CorpusTask, parts: Split, folder: Path, *, seconds: float, seed: int, **plan: Any) -> Run:
     """Fit within so many seconds, score on the test rows; `folder` is scratch, `plan` as `Plan` has it."""
-    source = folder / "train.csv"
-    source.write_bytes(as_csv(parts.train))
-    (folder / "work").mkdir()
-    columns = convert(source, folder / "train.parquet", folder / "work", ReadLimits())["columns"]
     kind = TaskKind(task.kind)
-    positive = parts.classes[1] if kind is TaskKind.BINARY else None
-    target = load_target(folder / "train.parquet", columns, task.target, kind, positive_class=positive)
-    table = load_table(folder / "train.parquet", columns, reserved=(task.target,), mask=target.mask)
+    table, target = read_frame(parts.train, task.target, kind, folder)
     asked = Task(target=task.target, kind=kind, metric=METRICS[task.kind], classes=target.classes, seed=seed)
     journal = _Watched(folder / "journal", Budget(seconds=seconds))
     result = fit(table, target.y, asked, Plan(cores=CORES, **plan), journal, folder / "scratch")

@@ -23,11 +23,6 @@ def make_table(rows: int, columns: int, seed: int = 0) -> pd.DataFrame:
     return frame
 
 
-def as_csv(frame: pd.DataFrame) -> bytes:
-    """Lines end in CR LF, so that a lone CR in a cell is quoted too."""
-    return frame.to_csv(index=False, lineterminator="\r\n").encode()
-
-
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The frame as the rows of a prediction request: a missing cell is None."""
     cells = frame.astype(object)

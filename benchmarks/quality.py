@@ -21,9 +21,9 @@ import pandas as pd
 
 from app.client import Client
 from benchmarks import baselines
-from benchmarks.made import as_csv, as_rows
+from benchmarks.made import as_rows
 from benchmarks.stack import instant, running_stack
-from workers.corpus import CorpusTask, read_tasks, split
+from workers.corpus import CorpusTask, as_csv, read_tasks, split
 
 US = "warmstart"
 RIVALS = {"random_forest": baselines.random_forest, "catboost": baselines.catboost}

@@ -95,7 +95,7 @@ def regrets(
         known = np.flatnonzero(fold_of != fold)
         if training is not None:
             known = rng.choice(known, min(training, len(known)), replace=False)
-        past = Past(table.configurations, table.errors[known], table.seconds[known])
+        past = Past(table.configurations, table.errors[known])
         for row in np.flatnonzero(fold_of == fold):
             places = search(table, name, past, int(row), steps)
             best.append(np.minimum.accumulate(regret[row, places]))

@@ -17,6 +17,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from workers.engine.table.convert import convert
+from workers.engine.table.load import Target, TypedTable, load_table, load_target
+from workers.engine.table.read import ReadLimits
+from workers.engine.types import TaskKind
+
 TASKS = Path(__file__).with_name("tasks.csv")
 MIN_CLASS_ROWS = 8
 
@@ -87,6 +92,21 @@ def split(task: CorpusTask, seed: int) -> Split:
     labels = None if task.kind == "regression" else frame[task.target]
     train, test = train_test_split(frame, test_size=0.25, random_state=seed, stratify=labels)
     return Split(train, test, [] if labels is None else sorted(labels.unique()))
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """Lines end in CR LF, so that a lone CR in a cell is quoted too."""
+    return frame.to_csv(index=False, lineterminator="\r\n").encode()
+
+
+def read_frame(frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path) -> tuple[TypedTable, Target]:
+    """The table by the road that an upload takes; `folder` is scratch."""
+    source = folder / "table.csv"
+    source.write_bytes(as_csv(frame))
+    (folder / "convert").mkdir()
+    columns = convert(source, folder / "table.parquet", folder / "convert", ReadLimits())["columns"]
+    found = load_target(folder / "table.parquet", columns, target, kind)
+    return load_table(folder / "table.parquet", columns, reserved=(target,), mask=found.mask), found
 
 
 def _read(package: str, item: str) -> pd.DataFrame:

@@ -24,17 +24,14 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_tasks
+from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_frame, read_tasks
 from workers.engine.catalog import DEFAULT_METRIC, LEARNERS
 from workers.engine.evaluation.pool import TrialPool, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.space import Space, canonical
-from workers.engine.table.convert import convert
-from workers.engine.table.load import load_table, load_target
-from workers.engine.table.read import ReadLimits
-from workers.engine.types import Configuration, Proposal, Source, Task, TaskKind, Trial, Validation
+from workers.engine.types import Proposal, Source, Task, TaskKind, Trial, Validation
 
 MOST_ROWS = 2_000
 FOLDS = 3
@@ -83,14 +80,15 @@ def one_a_group_first(tasks: Iterable[CorpusTask]) -> Iterator[CorpusTask]:
         yield from (group[place] for group in groups.values() if place < len(group))
 
 
-def shared_configurations(kind: TaskKind, count: int) -> list[Configuration]:
+def shared_proposals(space: Space, count: int) -> list[Proposal]:
     """The same for all tasks of a kind: defaults, then random ones. A longer list begins with the shorter one."""
-    space, rng = Space(LEARNERS, kind), np.random.default_rng(_SEED)
-    chosen = {canonical(one): one for one in space.defaults()}
+    rng = np.random.default_rng(_SEED)
+    defaults = [Proposal(configuration=one, source=Source.DEFAULT) for one in space.defaults()]
+    chosen = {canonical(one.configuration): one for one in defaults}
     names = [name for name in space.learners if name != "dummy"]
     while len(chosen) < count:
         one = space.sample(rng, names[len(chosen) % len(names)])
-        chosen[canonical(one)] = one
+        chosen.setdefault(canonical(one), Proposal(configuration=one, source=Source.RANDOM))
     return list(chosen.values())[:count]
 
 
@@ -105,11 +103,11 @@ def build(kind: str, read: Callable[[], pd.DataFrame], target: str, path: Path, 
         count: configurations wanted.
         cores: trials side by side.
     """
-    wanted = shared_configurations(TaskKind(kind), count)
-    version = Space(LEARNERS, TaskKind(kind)).version
+    space = Space(LEARNERS, TaskKind(kind))
+    version = space.version
     known = [line for line in read_lines(path) if (line["space_version"], line["recipe"]) == (version, RECIPE)]
     done = {canonical(line["configuration"]) for line in known}
-    missing = [one for one in wanted if canonical(one) not in done]
+    missing = [one for one in shared_proposals(space, count) if canonical(one.configuration) not in done]
     if not missing:
         return 0
     whole = path.with_suffix(".partial")
@@ -131,20 +129,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def evaluate(
-    prepared: PreparedTask, configurations: Sequence[Configuration], scratch: Path, cores: int
-) -> Iterator[Trial]:
+def evaluate(prepared: PreparedTask, proposals: Sequence[Proposal], scratch: Path, cores: int) -> Iterator[Trial]:
     """Trials as they end, each in a bounded process."""
     scratch.mkdir()
-    defaults = set(map(canonical, Space(LEARNERS, prepared.task.kind).defaults()))
     pool = TrialPool(prepared, scratch, workers=cores)
     try:
-        waiting = list(enumerate(configurations))
+        waiting = list(enumerate(proposals))
         while waiting or pool.running:
             while waiting and pool.has_room:
-                number, configuration = waiting.pop(0)
-                source = Source.DEFAULT if canonical(configuration) in defaults else Source.RANDOM
-                proposal = Proposal(configuration=configuration, source=source)
+                number, proposal = waiting.pop(0)
                 pool.submit(number, proposal, seconds=TRIAL_SECONDS, memory_mb=_MEMORY_MB)
             for finished in pool.wait(1.0):
                 yield finished.trial
@@ -154,13 +147,7 @@ def evaluate(
 
 def prepare_frame(frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path) -> PreparedTask:
     """A sample of the table, by the road that an upload takes, with three folds."""
-    frame = sample(frame, target, kind)
-    source = folder / "table.csv"
-    source.write_text(frame.to_csv(index=False, lineterminator="\r\n"))
-    (folder / "work").mkdir()
-    columns = convert(source, folder / "table.parquet", folder / "work", ReadLimits())["columns"]
-    found = load_target(folder / "table.parquet", columns, target, kind)
-    table = load_table(folder / "table.parquet", columns, reserved=(target,), mask=found.mask)
+    table, found = read_frame(sample(frame, target, kind), target, kind, folder)
     task = Task(
         target=target,
         kind=kind,

@@ -28,10 +28,11 @@ def build(path: Path, count: int) -> int:
 
 @pytest.mark.parametrize("kind", list(TaskKind))
 def test_a_longer_list_begins_with_the_shorter_one_and_that_with_the_defaults(kind: TaskKind) -> None:
-    short, long = (list(map(canonical, seed.shared_configurations(kind, count))) for count in (45, 60))
+    space = Space(LEARNERS, kind)
+    short, long = ([canonical(one.configuration) for one in seed.shared_proposals(space, n)] for n in (45, 60))
     assert len(set(long)) == 60
     assert long[:45] == short
-    assert {canonical(one) for one in Space(LEARNERS, kind).defaults()} <= set(short)
+    assert {canonical(one) for one in space.defaults()} <= set(short)
 
 
 def test_every_group_is_heard_before_any_is_heard_twice_and_bench_never() -> None:
@@ -49,8 +50,8 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert build(path, 4) == 2
     assert build(path, 4) == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    wanted = seed.shared_configurations(TaskKind.BINARY, 4)
-    assert {canonical(line["configuration"]) for line in lines} == set(map(canonical, wanted))
+    wanted = seed.shared_proposals(Space(LEARNERS, TaskKind.BINARY), 4)
+    assert {canonical(line["configuration"]) for line in lines} == {canonical(one.configuration) for one in wanted}
     assert {line["status"] for line in lines} == {"succeeded"}
     assert all(len(line["fold_losses"]) == 3 and "log_loss" in line["metrics"] for line in lines)
     assert not {"a", "b", "x", "yes"} & set(path.read_text().replace('"', " ").split())

@@ -29,18 +29,13 @@ class Past:
 
     configurations: Sequence[Configuration]
     losses: Array  #: (tasks, configurations), lower is better, finite
-    seconds: Array | None = None  #: (tasks, configurations) that a trial took
 
     def within(self, space: SearchSpace) -> Past | None:
         """Only configurations that this space has; None if that leaves nothing."""
         places = [place for place, one in enumerate(self.configurations) if space.has(one)]
         if not places or not len(self.losses):
             return None
-        return Past(
-            [self.configurations[place] for place in places],
-            self.losses[:, places],
-            None if self.seconds is None else self.seconds[:, places],
-        )
+        return Past([self.configurations[place] for place in places], self.losses[:, places])
 
     @cached_property
     def regrets(self) -> Array:

@@ -8,6 +8,8 @@ Its weight is its likelihood under that process. So the posterior has the tails 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,33 @@ _NOISE = 0.02  # of a configuration's variance: of an observation
 _LEAST = 1e-9
 
 
+@dataclass(frozen=True)
+class Guesses:
+    """What each past task makes of this one."""
+
+    logs: Array  #: (tasks, configurations) log losses here
+    weights: Array  #: (tasks,), sum to one
+    best: float  #: log loss, of those observed
+    regrets: Array  #: (tasks, configurations) on the past tasks themselves
+    best_regrets: Array  #: (tasks,) there, of the configurations observed here
+
+    def expected_improvement(self) -> Array:
+        """(configurations,) how much each is expected to lower the best loss here, by the range of each guess."""
+        spread = self.logs.max(axis=1) - np.minimum(self.logs.min(axis=1), self.best)
+        gains = np.maximum(self.best - self.logs, 0.0) / np.maximum(spread, _LEAST)[:, None]
+        return np.asarray(self.weights @ gains - _LEAST * (self.weights @ self.logs))
+
+    def regret_reduction(self) -> Array:
+        """(configurations,) by how much each lowers the regret of the best so far, on past tasks weighed by likeness.
+
+        What the greedy portfolio maximises, on the tasks that are like this one: it takes no loss of here at its word,
+        and is the better guide while few are known.
+        """
+        return np.asarray(self.weights @ np.maximum(self.best_regrets[:, None] - self.regrets, 0.0))
+
+
 class TransferSurrogate:
-    """Expected improvement of any configuration of the past, given losses of some of them on a new task."""
+    """Guesses at a new task, given losses of some of the configurations that the past knows."""
 
     def __init__(self, past: Past) -> None:
         self._regrets = past.regrets
@@ -30,35 +57,18 @@ class TransferSurrogate:
         self._covariance = centred.T @ centred / max(1, len(centred) - 1)
         self._variance = np.maximum(np.diag(self._covariance), _LEAST)
 
-    def expected_improvement(self, places: list[int], losses: Array) -> Array:
-        """(configurations,) by how much each is expected to lower the best loss here, as a share of this task's range.
-
-        Args:
-            places: of the configurations observed, at least one.
-            losses: (observed,) relative losses of these.
-        """
+    def guesses(self, places: list[int], losses: Array) -> Guesses:
+        """Conditioned on relative losses (observed,) of the configurations at these places, at least one."""
         observed = np.log(losses + _OFFSET)
-        guesses, weights = self._guesses(places, observed)
-        best = float(observed.min())
-        spread = guesses.max(axis=1) - np.minimum(guesses.min(axis=1), best)
-        gains = np.maximum(best - guesses, 0.0) / np.maximum(spread, _LEAST)[:, None]
-        return np.asarray(weights @ gains - _LEAST * (weights @ guesses))
-
-    def regret_reduction(self, places: list[int], losses: Array) -> Array:
-        """(configurations,) by how much each lowers the regret of the best so far, on past tasks weighed by likeness.
-
-        What the greedy portfolio maximises, on the tasks that are like this one: it takes no loss of here at its word,
-        and is the better guide while few are known.
-        """
-        _, weights = self._guesses(places, np.log(losses + _OFFSET))
-        best = self._regrets[:, places].min(axis=1)
-        return np.asarray(weights @ np.maximum(best[:, None] - self._regrets, 0.0))
-
-    def _guesses(self, places: list[int], observed: Array) -> tuple[Array, Array]:
-        """(tasks, configurations) log losses here, one guess a past task, and (tasks,) weights that sum to one."""
         differences = observed - self._logs[:, places]
         among = self._covariance[np.ix_(places, places)] + _NOISE * np.diag(self._variance[places])
         solved = np.linalg.solve(among, differences.T)
         distances = (differences.T * solved).sum(axis=0)
         weights = np.exp(-0.5 * (distances - distances.min()))
-        return self._logs + solved.T @ self._covariance[places], weights / weights.sum()
+        return Guesses(
+            logs=self._logs + solved.T @ self._covariance[places],
+            weights=weights / weights.sum(),
+            best=float(observed.min()),
+            regrets=self._regrets,
+            best_regrets=self._regrets[:, places].min(axis=1),
+        )

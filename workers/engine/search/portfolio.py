@@ -19,7 +19,8 @@ class Portfolio:
         self._rng = np.random.default_rng(context.seed)
         self.seen = Seen()
         self._source, self._first = Source.DEFAULT, iter(self._space.defaults())
-        if context.past is not None and (past := context.past.within(self._space)) is not None:
+        self.past = None if context.past is None else context.past.within(self._space)
+        if (past := self.past) is not None:
             order = greedy_portfolio(past.regrets, _SIZE)
             self._source, self._first = Source.PORTFOLIO, iter([past.configurations[place] for place in order])
 

@@ -24,7 +24,7 @@ class Transfer:
         self._constant_loss = context.constant_loss
         self._portfolio = Portfolio(context)
         self._seen = self._portfolio.seen
-        self._past = None if context.past is None else context.past.within(context.space)
+        self._past = self._portfolio.past
         configurations = [] if self._past is None else self._past.configurations
         self._places = {canonical(configuration): place for place, configuration in enumerate(configurations)}
         self._surrogate = None if self._past is None else TransferSurrogate(self._past)
@@ -49,7 +49,8 @@ class Transfer:
     def _gains(self) -> np.ndarray:
         assert self._surrogate is not None
         places, losses = list(self._observed), np.array(list(self._observed.values()))
-        gains = self._surrogate.expected_improvement(places, losses)
+        guesses = self._surrogate.guesses(places, losses)
+        gains = guesses.expected_improvement()
         if len(places) <= _FEW:
-            gains = gains + _SAY / len(places) * self._surrogate.regret_reduction(places, losses)
+            gains = gains + _SAY / len(places) * guesses.regret_reduction()
         return gains

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Configuration
+from .space import canonical
 
 if TYPE_CHECKING:
     from ..learners.base import Size
@@ -68,6 +69,7 @@ class FiniteSpace:
         for configuration in configurations:
             self.learners.setdefault(configuration["learner"], []).append(configuration)
         self._scales = _scales(self.learners)
+        self._slots = {canonical(configuration): self.encode(configuration) for configuration in configurations}
 
     def sample(self, rng: np.random.Generator, learner: str | None = None) -> Configuration:
         """One of the list."""
@@ -88,15 +90,15 @@ class FiniteSpace:
 
     def mutated(self, configuration: Configuration, rng: np.random.Generator) -> Configuration:
         """One of those whose slots differ least, of the same learner if it has so many."""
-        own = self.encode(configuration)
+        own = self._slots[canonical(configuration)]
         others = [other for other in self.configurations if other != configuration] or [configuration]
         name = configuration["learner"]
-        others.sort(key=lambda other: (other["learner"] != name, _distance(own, self.encode(other))))
+        others.sort(key=lambda other: (other["learner"] != name, _distance(own, self._slots[canonical(other)])))
         return others[int(rng.integers(min(_NEAR, len(others))))]
 
     def has(self, configuration: Configuration) -> bool:
         """Whether it is in the list."""
-        return configuration in self.configurations
+        return canonical(configuration) in self._slots
 
     def encode(self, configuration: Configuration) -> dict[str, float]:
         """As `Space.encode`, with scales that span the list."""

@@ -70,12 +70,6 @@ def test_every_member_of_a_portfolio_lowers_the_regret_of_the_best_so_far_most(
         assert after[chosen[number]] == pytest.approx(min(free))
 
 
-def test_weights_say_which_tasks_a_portfolio_is_for() -> None:
-    regrets = np.array([[0.0, 1.0, 0.4], [1.0, 0.0, 0.4]])
-    assert greedy_portfolio(regrets, 1) == [2]
-    assert greedy_portfolio(regrets, 1, np.array([0.9, 0.1])) == [0]
-
-
 def test_regret_is_nought_for_the_best_and_one_for_the_worst_also_where_all_are_alike() -> None:
     past = Past(CONFIGURATIONS[:3], np.array([[0.2, 0.3, 0.4], [0.5, 0.5, 0.5]]))
     np.testing.assert_allclose(past.regrets, [[0, 0.5, 1], [0, 0, 0]])
@@ -86,10 +80,10 @@ def test_one_loss_tells_which_past_tasks_this_one_is_like() -> None:
     one, other = np.array([0.1, 0.5, 0.3, 0.6]), np.array([0.5, 0.1, 0.6, 0.3])
     losses = np.concatenate([each + 0.02 * rng.random((20, 4)) for each in (one, other)])
     surrogate = TransferSurrogate(Past(CONFIGURATIONS[:4], losses))
-    assert surrogate.expected_improvement([2], np.array([0.31])).argmax() == 0
-    assert surrogate.expected_improvement([2], np.array([0.61])).argmax() == 1
-    assert surrogate.regret_reduction([2], np.array([0.31])).argmax() == 0
-    assert surrogate.regret_reduction([2], np.array([0.61])).argmax() == 1
+    assert surrogate.guesses([2], np.array([0.31])).expected_improvement().argmax() == 0
+    assert surrogate.guesses([2], np.array([0.61])).expected_improvement().argmax() == 1
+    assert surrogate.guesses([2], np.array([0.31])).regret_reduction().argmax() == 0
+    assert surrogate.guesses([2], np.array([0.61])).regret_reduction().argmax() == 1
 
 
 def test_transfer_needs_fewer_trials_than_the_portfolio_and_that_fewer_than_chance() -> None:
