@@ -50,7 +50,7 @@ class _Watched(FolderJournal):
 def run(task: CorpusTask, parts: Split, folder: Path, *, seconds: float, seed: int, **plan: Any) -> Run:
     """Fit within so many seconds, score on the test rows; `folder` is scratch, `plan` as `Plan` has it."""
     kind = TaskKind(task.kind)
-    table, target = read_frame(parts.train, task.target, kind, folder)
+    table, target, _ = read_frame(parts.train, task.target, kind, folder)
     asked = Task(target=task.target, kind=kind, metric=METRICS[task.kind], classes=target.classes, seed=seed)
     journal = _Watched(folder / "journal", Budget(seconds=seconds))
     result = fit(table, target.y, asked, Plan(cores=CORES, **plan), journal, folder / "scratch")

@@ -26,7 +26,7 @@ def contribute(journal: DatabaseJournal, problem: Problem, result: FitResult) ->
     try:
         task = _describe(problem)
         space = Space(problem.plan.algorithms, problem.task.kind)
-        evaluations = [evaluation_of(trial, space.version, problem.task.metric) for trial in result.trials]
+        evaluations = [evaluation_of(trial, space, problem.task.metric) for trial in result.trials]
         with journal.database.transaction() as session:
             job = session.execute(select(Job).where(Job.id == journal.lease.job_id)).scalar_one()
             record_job(session, job, task, evaluations)

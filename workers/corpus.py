@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import re
 import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -15,15 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from workers.engine.table.convert import convert
-from workers.engine.table.load import Target, TypedTable, load_table, load_target
+from workers.engine.table.load import Target, TypedTable, load_groups, load_table, load_target
 from workers.engine.table.read import ReadLimits
 from workers.engine.types import TaskKind
 
 TASKS = Path(__file__).with_name("tasks.csv")
 MIN_CLASS_ROWS = 8
+_UNIT = re.compile(r"rows repeat by ([\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class CorpusTask:
     rows: int
     features: int
     group: str
+    unit: str | None  #: column whose rows repeat, as persons of a panel do: they belong on one side of a split
 
 
 def read_tasks(split: str, names: Collection[str] | None = None) -> Iterator[CorpusTask]:
@@ -58,14 +62,18 @@ def read_tasks(split: str, names: Collection[str] | None = None) -> Iterator[Cor
                     rows=int(row["rows"]),
                     features=int(row["features"]),
                     group=row["group"],
+                    unit=found[1] if (found := _UNIT.search(row["note"])) else None,
                 )
 
 
-def load(task: CorpusTask) -> pd.DataFrame:
-    """The table: numbers or text, blanks missing, rows without a target and classes under 8 rows gone."""
+def load(task: CorpusTask, *, with_unit: bool = False) -> pd.DataFrame:
+    """The table: numbers or text, blanks missing, rows without a target and classes under 8 rows gone.
+
+    The column of units is kept `with_unit`, whether or not it is among those to drop.
+    """
     frame = _read(task.package, task.item)
     frame.columns = [str(column).strip(" '") for column in frame.columns]
-    unwanted = {"rownames", "dataset_id", "Unnamed: 0", *task.drop}
+    unwanted = {"rownames", "dataset_id", "Unnamed: 0", *task.drop} - ({task.unit} if with_unit else set())
     frame = frame.drop(columns=[c for c in frame.columns if c in unwanted]).apply(_plain)
     target = task.target
     if task.kind == "regression":
@@ -99,14 +107,18 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\r\n").encode()
 
 
-def read_frame(frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path) -> tuple[TypedTable, Target]:
-    """The table by the road that an upload takes; `folder` is scratch."""
+def read_frame(
+    frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path, unit: str | None = None
+) -> tuple[TypedTable, Target, NDArray[np.int64] | None]:
+    """Table, target and groups by the road that an upload takes; `folder` is scratch, `unit` the groups' column."""
     source = folder / "table.csv"
     source.write_bytes(as_csv(frame))
     (folder / "convert").mkdir()
     columns = convert(source, folder / "table.parquet", folder / "convert", ReadLimits())["columns"]
     found = load_target(folder / "table.parquet", columns, target, kind)
-    return load_table(folder / "table.parquet", columns, reserved=(target,), mask=found.mask), found
+    path = folder / "table.parquet"
+    table = load_table(path, columns, reserved=(target, unit), mask=found.mask)
+    return table, found, None if unit is None else load_groups(path, columns, unit, found.mask)
 
 
 def _read(package: str, item: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.space import Space, canonical
-from workers.engine.types import Proposal, Source, Task, TaskKind, Trial, Validation
+from workers.engine.types import Proposal, Scheme, Source, Task, TaskKind, Trial, Validation
 
 MOST_ROWS = 2_000
 FOLDS = 3
@@ -60,7 +60,7 @@ def main() -> None:
         started = time.monotonic()
         path = options.folder / f"{task.name}.jsonl"
         try:
-            done = build(task.kind, partial(load, task), task.target, path, options.configurations, options.cores)
+            done = build(task, partial(load, task, with_unit=True), path, options.configurations, options.cores)
         except Exception as error:  # whatever one odd table does, the others are built
             print(f"{number + 1} of {len(tasks)}  {task.name:<28}left out: {error!r}", flush=True)
             continue
@@ -92,20 +92,18 @@ def shared_proposals(space: Space, count: int) -> list[Proposal]:
     return list(chosen.values())[:count]
 
 
-def build(kind: str, read: Callable[[], pd.DataFrame], target: str, path: Path, count: int, cores: int) -> int:
+def build(task: CorpusTask, read: Callable[[], pd.DataFrame], path: Path, count: int, cores: int) -> int:
     """Evaluate what is missing on one task; how many trials that took.
 
     Args:
-        kind: of the task.
+        task: of the corpus.
         read: makes its table, if anything is missing.
-        target: column.
-        path: file of lines; damaged last lines, as of a killed build, are dropped.
+        path: file of lines; damaged last lines, as of a killed build, are dropped, and so is what is stale.
         count: configurations wanted.
         cores: trials side by side.
     """
-    space = Space(LEARNERS, TaskKind(kind))
-    version = space.version
-    known = [line for line in read_lines(path) if (line["space_version"], line["recipe"]) == (version, RECIPE)]
+    space = Space(LEARNERS, TaskKind(task.kind))
+    known = [line for line in read_lines(path) if is_current(line, space)]
     done = {canonical(line["configuration"]) for line in known}
     missing = [one for one in shared_proposals(space, count) if canonical(one.configuration) not in done]
     if not missing:
@@ -114,12 +112,22 @@ def build(kind: str, read: Callable[[], pd.DataFrame], target: str, path: Path, 
     whole.write_text("".join(json.dumps(line) + "\n" for line in known))
     whole.replace(path)
     with tempfile.TemporaryDirectory(prefix="ws-seed-") as name, path.open("a") as file:
-        prepared = prepare_frame(read(), target, TaskKind(kind), Path(name))
+        prepared = prepare_frame(read(), task.target, space.kind, Path(name), task.unit)
         for trial in evaluate(prepared, missing, Path(name) / "trials", cores):
-            line = evaluation_of(trial, version, prepared.task.metric) | {"recipe": RECIPE}
+            line = evaluation_of(trial, space, prepared.task.metric) | {"recipe": RECIPE}
             file.write(json.dumps(line) + "\n")
             file.flush()
     return len(missing)
+
+
+def is_current(line: Mapping[str, Any], space: Space) -> bool:
+    """Whether an evaluation means what it would mean today."""
+    configuration = line["configuration"]
+    return (
+        line["recipe"] == RECIPE
+        and space.has(configuration)
+        and line["learner_version"] == space.version_of(configuration["learner"])
+    )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -145,17 +153,19 @@ def evaluate(prepared: PreparedTask, proposals: Sequence[Proposal], scratch: Pat
         pool.close()
 
 
-def prepare_frame(frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path) -> PreparedTask:
-    """A sample of the table, by the road that an upload takes, with three folds."""
-    table, found = read_frame(sample(frame, target, kind), target, kind, folder)
+def prepare_frame(
+    frame: pd.DataFrame, target: str, kind: TaskKind, folder: Path, unit: str | None = None
+) -> PreparedTask:
+    """A sample of the table, by the road that an upload takes, with three folds; `unit` is the groups' column."""
+    table, found, groups = read_frame(sample(frame, target, kind), target, kind, folder, unit)
     task = Task(
         target=target,
         kind=kind,
         metric=DEFAULT_METRIC[kind],
         classes=found.classes,
-        validation=Validation(folds=FOLDS),
+        validation=Validation(scheme=Scheme.KFOLD if groups is None else Scheme.GROUP, folds=FOLDS),
     )
-    return prepare(folder / "task", table, found.y, None, task, make_splits(task, found.y, None, None))
+    return prepare(folder / "task", table, found.y, None, task, make_splits(task, found.y, groups))
 
 
 def sample(frame: pd.DataFrame, target: str, kind: TaskKind) -> pd.DataFrame:

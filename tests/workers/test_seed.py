@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ def make_frame(rows: int = 150) -> pd.DataFrame:
 
 
 def build(path: Path, count: int) -> int:
-    return seed.build("binary", make_frame, "y", path, count, cores=2)
+    task = replace(next(read_tasks("train")), kind="binary", target="y", unit=None)
+    return seed.build(task, make_frame, path, count, cores=2)
 
 
 @pytest.mark.parametrize("kind", list(TaskKind))
@@ -57,11 +59,11 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not {"a", "b", "x", "yes"} & set(path.read_text().replace('"', " ").split())
 
 
-def test_evaluations_of_another_space_are_redone(tmp_path: Path) -> None:
+def test_evaluations_of_another_version_are_redone(tmp_path: Path) -> None:
     path = tmp_path / "task.jsonl"
     build(path, 3)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[0]["space_version"], lines[1]["recipe"] = "older", -1
+    lines[0]["learner_version"], lines[1]["recipe"] = "older", -1
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert build(path, 3) == 2
 

@@ -78,6 +78,8 @@ class Learner:
     cost: Callable[[Mapping[str, Any], Size], float]
     #: None if it applies, else the reason why not
     declines: Callable[[Size], str | None] = field(default=lambda size: None)
+    #: raised when the same configuration comes to mean another model: what is known of the old one is stale
+    revision: int = 1
     handles_missing: bool = False
     stops_early: bool = False
     #: the average of its fold models is better than one fitted on all rows, so that it is not refitted

@@ -5,16 +5,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from ..space import Space
 from ..types import Trial
 
 
-def evaluation_of(trial: Trial, space_version: str, metric: str) -> dict[str, Any]:
+def evaluation_of(trial: Trial, space: Space, metric: str) -> dict[str, Any]:
     """JSON-able; `loss` is of `metric`."""
     proposal = trial.proposal
     return {
         "configuration": dict(proposal.configuration),
         "engine_version": version("warmstart"),
-        "space_version": space_version,
+        "learner_version": space.version_of(proposal.configuration["learner"]),
         "fidelity": {"rows": proposal.fidelity.rows, "folds": proposal.fidelity.folds},
         "source": str(proposal.source),
         "status": str(trial.status),

@@ -147,7 +147,16 @@ class Space:
     @cached_property
     def version(self) -> str:
         """Twelve hex digits over what is declared: another space, another version."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+        return _digest(self.to_json())
+
+    def version_of(self, name: str) -> str:
+        """Twelve hex digits over what one learner declares: evaluations of another version are stale.
+
+        Raises:
+            SpaceError: it is not in this space.
+        """
+        learner = self.learner(name)
+        return _digest([learner.revision, [_to_json(hyperparameter) for hyperparameter in learner.space]])
 
     def to_json(self) -> dict[str, Any]:
         """The declared space, for people and for `GET /v1/space`."""
@@ -170,6 +179,10 @@ class Space:
 def canonical(configuration: Configuration) -> str:
     """The one JSON text of a configuration: sorted keys, no spaces, shortest floats."""
     return json.dumps(dict(configuration), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _digest(declared: Any) -> str:
+    return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _decode_one(name: str, hyperparameter: Hyperparameter, slots: Mapping[str, float]) -> Any:
