@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     worker_memory_mb: int | None = Field(None, ge=512, description="Memory of one worker. Unset: what is granted.")
     trial_memory_mb: int = Field(4096, ge=128, description="Memory of one trial when the spec does not say.")
 
+    # Knowledge
+    seed_knowledge: bool = Field(True, description="Load the past tasks that the package ships, once, when migrating.")
+    recall_tasks: int = Field(300, ge=3, le=5_000, description="Nearest past tasks that a job learns from.")
+
     # Predictors
     predictor_processes: int = Field(1, ge=1, description="Predictor processes.")
     predictor_cache_mb: int = Field(1024, ge=16, description="Bundles kept loaded, by their bytes on disk.")

@@ -4,7 +4,14 @@ from app.database import Base
 from app.datasets.tables import Dataset
 from app.idempotency import IdempotencyKey
 from app.jobs.tables import Job, JobEvent, TrialRow, Worker
-from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask
+from app.knowledge.tables import (
+    JobKnowledge,
+    KnowledgeArchive,
+    KnowledgeEmbedding,
+    KnowledgeEvaluation,
+    KnowledgeTask,
+    Metamodel,
+)
 from app.models.tables import Model
 from app.projects.tables import ApiKey, Project
 
@@ -15,8 +22,12 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobEvent",
+    "JobKnowledge",
+    "KnowledgeArchive",
+    "KnowledgeEmbedding",
     "KnowledgeEvaluation",
     "KnowledgeTask",
+    "Metamodel",
     "Model",
     "Project",
     "TrialRow",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from app.local.valkey import Valkey
 from app.migrate import upgrade
 from app.settings import Settings
 from benchmarks.stack import Stack, running_stack
+
+os.environ.setdefault("WARMSTART_SEED_KNOWLEDGE", "false")  # what a test knows it brings itself
 
 # skops looks through all modules when it is first imported. In the midst of a test's request, far down the stack,
 # pytest has failed to rewrite a module that woke up by that; here it is safe.

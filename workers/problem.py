@@ -37,6 +37,8 @@ class Problem:
     times: NDArray[np.float64] | None
     dataset_sha256: str
     target_place: int
+    knowledge: str  #: off, own, shared: what the search may learn from
+    contribute: str  #: none, own, shared: who may learn from it
 
 
 def load_problem(settings: Settings, journal: DatabaseJournal) -> Problem:
@@ -78,6 +80,8 @@ def load_problem(settings: Settings, journal: DatabaseJournal) -> Problem:
         times=None if times is None else load_times(path, columns, times, read.mask),
         dataset_sha256=dataset.sha256,
         target_place=[info["name"] for info in columns].index(target),
+        knowledge=spec.get("knowledge", "shared"),
+        contribute=spec.get("contribute", "own"),
     )
 
 

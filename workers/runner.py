@@ -32,6 +32,7 @@ from workers.engine.fit import FitResult, fit
 from workers.journal import DatabaseJournal
 from workers.nursery import COMMITTED, READY
 from workers.problem import Problem, load_problem
+from workers.recall import Recalled, recall
 from workers.scratch import job_folder
 
 log = structlog.get_logger(__name__)
@@ -83,9 +84,11 @@ def _run(settings: Settings, message: dict[str, Any], speech: IO[str]) -> None:
     journal = DatabaseJournal(database, Blobs(settings.blobs), settings, lease)
     with structlog.contextvars.bound_contextvars(job_id=message["job_id"], epoch=lease.epoch):
         try:
-            problem, result = _solve(settings, journal, message, folder)
+            problem = load_problem(settings, journal)
+            known = recall(journal, problem)
+            result = _solve(problem, known, journal, message, folder)
             print(COMMITTED, file=speech)
-            contribute(journal, problem, result)
+            contribute(journal, problem, result, known)
         except EngineError as error:
             _fail(journal, error.code, str(error))
             print(COMMITTED, file=speech)
@@ -101,9 +104,8 @@ def _fail(journal: DatabaseJournal, code: str, detail: str) -> None:
 
 
 def _solve(
-    settings: Settings, journal: DatabaseJournal, message: dict[str, Any], folder: Path
-) -> tuple[Problem, FitResult]:
-    problem = load_problem(settings, journal)
+    problem: Problem, known: Recalled, journal: DatabaseJournal, message: dict[str, Any], folder: Path
+) -> FitResult:
     result = fit(
         problem.table,
         problem.y,
@@ -116,9 +118,10 @@ def _solve(
         times=problem.times,
         used_s=message["used_s"],
         started=message["claimed"],
+        past=known.past,
     )
     journal.finish(reproducible=result.reproducible)
-    return problem, result
+    return result
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     make bench-install
     python -m workers.seed data/seed --configurations 40
+    python -m workers.seed data/seed --pack app/knowledge/seed
 
 Every task of the corpus's train split, one a group first, gets the same list of configurations: all hand-written
 defaults, then random ones drawn once a kind of task. Three folds of at most 2,000 rows, at most 20 s a trial. A task is
@@ -12,10 +13,12 @@ again, so that the build can be stopped at any time. Bench tasks never enter.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +27,17 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from app.knowledge.archive import ShippedMetamodel, write_archive
+from app.knowledge.repository import TaskDescription
 from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_frame, read_tasks
+from workers.description import describe_task
 from workers.engine.catalog import DEFAULT_METRIC, LEARNERS
 from workers.engine.evaluation.pool import TrialPool, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.meta.evaluations import evaluation_of
+from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space, canonical
 from workers.engine.types import Proposal, Scheme, Source, Task, TaskKind, Trial, Validation
 
@@ -49,7 +57,11 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no task later")
+    parser.add_argument("--pack", type=Path, metavar="ARCHIVE", help="build nothing: pack what there is")
     options = parser.parse_args()
+    if options.pack is not None:
+        pack(options.folder, options.pack)
+        return
     until = time.monotonic() + 60 * options.minutes
     warm_up()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +84,9 @@ def main() -> None:
 
 
 def one_a_group_first(tasks: Iterable[CorpusTask]) -> Iterator[CorpusTask]:
-    """The first task of every group, then the second, and so on."""
+    """The first task of every group, then the second, and so on; all kinds mixed, in an order that never changes."""
     groups: dict[str, list[CorpusTask]] = {}
-    for task in tasks:
+    for task in sorted(tasks, key=lambda task: hashlib.sha256(task.group.encode()).digest()):
         groups.setdefault(task.group, []).append(task)
     for place in range(max(map(len, groups.values()), default=0)):
         yield from (group[place] for group in groups.values() if place < len(group))
@@ -128,6 +140,60 @@ def is_current(line: Mapping[str, Any], space: Space) -> bool:
         and space.has(configuration)
         and line["learner_version"] == space.version_of(configuration["learner"])
     )
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """What was built, as the archive that the package ships."""
+    known: dict[str, TaskDescription] = {}
+    evaluations: list[tuple[str, dict[str, Any]]] = []
+    stale = 0
+    for task in read_tasks("train"):
+        space = Space(LEARNERS, TaskKind(task.kind))
+        lines = read_lines(folder / f"{task.name}.jsonl")
+        current = [line for line in lines if is_current(line, space)]
+        stale += len(lines) - len(current)
+        if current:
+            found = describe(task, folder / f"{task.name}.task.json")
+            known[found.fingerprint] = found
+            evaluations += [
+                (found.fingerprint, {key: line[key] for key in line if key != "recipe"}) for line in current
+            ]
+    (archive / "metamodels").mkdir(parents=True, exist_ok=True)
+    learns = [task for task in known.values() if not is_replay(task.group)]
+    embedding = MetafeatureEmbedding.train([task.metafeatures for task in learns])
+    shipped = ShippedMetamodel(
+        role=embedding.role,
+        name=embedding.name,
+        file=f"metamodels/{embedding.name}.safetensors",
+        learned_from={"tasks": len(learns)},
+    )
+    embedding.save(archive / shipped.file)
+    points = [(task.fingerprint, shipped.file, embedding.embed(task.metafeatures).tolist()) for task in known.values()]
+    write_archive(archive, known.values(), evaluations, [shipped], points)
+    size = sum(path.stat().st_size for path in archive.rglob("*") if path.is_file())
+    print(f"{len(known)} tasks, {len(evaluations)} evaluations, {size / 1e6:.1f} MB; {stale} stale ones left out")
+
+
+def describe(task: CorpusTask, path: Path) -> TaskDescription:
+    """The task as jobs describe theirs, kept in a file beside its evaluations."""
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept.pop("recipe") == RECIPE:
+            return TaskDescription(**{**kept, "sketch": bytes.fromhex(kept["sketch"])})
+    with tempfile.TemporaryDirectory(prefix="ws-seed-") as name:
+        frame = sample(load(task, with_unit=True), task.target, TaskKind(task.kind))
+        table, found, _ = read_frame(frame, task.target, TaskKind(task.kind), Path(name), task.unit)
+    description = describe_task(
+        table,
+        found.y,
+        TaskKind(task.kind),
+        found.classes,
+        fingerprint=hashlib.sha256(f"corpus {task.name}".encode()).hexdigest(),
+        group=f"corpus {task.group}",
+    )
+    kept = asdict(description) | {"sketch": (description.sketch or b"").hex(), "recipe": RECIPE}
+    path.write_text(json.dumps(kept))
+    return description
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

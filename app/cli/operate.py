@@ -29,11 +29,13 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate() -> None:
-    """Bring the database's tables up to date."""
+    """Bring the database's tables up to date, and load the knowledge that the package ships."""
+    from app.knowledge.loading import load_seed
     from app.migrate import upgrade
 
     upgrade(database_url())
-    console.print("The database is up to date.")
+    loaded = load_seed(database_url(), get_settings())
+    console.print("The database is up to date." + (" Seed knowledge was loaded." if loaded else ""))
 
 
 def show_settings(markdown: Annotated[bool, typer.Option(help="As a Markdown table.")] = False) -> None:

@@ -102,6 +102,15 @@ class JobSpec(_Part):
     strategy: Name = "auto"
     ensemble: bool = Field(True, description="Weight several models; false: the best one alone.")
     limits: LimitsSpec = LimitsSpec()
+    knowledge: Literal["off", "own", "shared"] = Field(
+        "shared",
+        description="What the search learns from: what came with the package and the project's own past (own), what "
+        "other projects share too (shared), or nothing (off).",
+    )
+    contribute: Literal["none", "own", "shared"] = Field(
+        "own",
+        description="Who may learn from this job: nobody, the project, or all, if the project shares its knowledge.",
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1)
     name: Name | None = None
     labels: dict[Name, Label] = Field({}, max_length=64)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Double, Row, String, cast, delete, func, or_, select, true
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Session
 
 from app.jobs.tables import Job
-from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask
+from app.knowledge.tables import (
+    JobKnowledge,
+    KnowledgeEmbedding,
+    KnowledgeEvaluation,
+    KnowledgeTask,
+    Metamodel,
+    MetamodelState,
+)
 from app.pagination import PageRequest
+from workers.engine.meta.evaluations import key_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,50 +32,201 @@ class TaskDescription:
     group: str  #: same or overlapping data
     kind: str
     metafeatures: Mapping[str, float]
+    constants: Mapping[str, float]  #: every metric of the best constant prediction
     sketch: bytes | None = field(default=None, repr=False)  #: MinHash of rows
 
 
-def record_job(session: Session, job: Job, task: TaskDescription, evaluations: Iterable[Mapping[str, Any]]) -> UUID:
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """A past task near the one asked about."""
+
+    id: UUID
+    fingerprint: str
+    group: str
+    kind: str
+    metafeatures: Mapping[str, float]
+    constants: Mapping[str, float]
+    is_own: bool
+    distance: float
+
+
+def record_job(
+    session: Session,
+    job: Job,
+    task: TaskDescription,
+    evaluations: Iterable[Mapping[str, Any]],
+    *,
+    is_shared: bool = False,
+    embeddings: Mapping[UUID, Sequence[float]] | None = None,
+) -> UUID:
     """Keep a finished job's task and evaluations, in the caller's transaction; the task's id.
 
     Idempotent: a project has one task a fingerprint, and a job's evaluations replace what it left before.
+
+    Args:
+        session: of the caller.
+        job: whose they are.
+        task: that it solved.
+        evaluations: its trials.
+        is_shared: every project may learn from them; a task that one job shares is shared.
+        embeddings: of the task, by metamodel.
     """
     values = {
         "project_id": job.project_id,
+        "is_shared": is_shared,
         "fingerprint": task.fingerprint,
         "group": task.group,
         "kind": task.kind,
         "metafeatures": dict(task.metafeatures),
+        "constants": dict(task.constants),
         "sketch": task.sketch,
     }
     upsert = insert(KnowledgeTask).values(**values)
     upsert = upsert.on_conflict_do_update(
         index_elements=["project_id", "fingerprint"],
-        set_={"metafeatures": upsert.excluded.metafeatures, "sketch": upsert.excluded.sketch},
+        set_={
+            "is_shared": KnowledgeTask.is_shared | upsert.excluded.is_shared,
+            "metafeatures": upsert.excluded.metafeatures,
+            "constants": upsert.excluded.constants,
+            "sketch": upsert.excluded.sketch,
+        },
     )
     task_id = session.scalars(upsert.returning(KnowledgeTask.id)).one()
     session.execute(delete(KnowledgeEvaluation).where(KnowledgeEvaluation.job_id == job.id))
-    rows = [{"task_id": task_id, "job_id": job.id, "evaluation": dict(evaluation)} for evaluation in evaluations]
+    rows = [
+        {"task_id": task_id, "job_id": job.id, "configuration_key": key_of(evaluation), "evaluation": dict(evaluation)}
+        for evaluation in evaluations
+    ]
     if rows:
         session.execute(insert(KnowledgeEvaluation), rows)
+    for metamodel_id, embedding in (embeddings or {}).items():
+        keep_embedding(session, task_id, metamodel_id, embedding)
     return task_id
 
 
+def keep_embedding(session: Session, task_id: UUID, metamodel_id: UUID, embedding: Sequence[float]) -> None:
+    """Where a metamodel sees a task."""
+    values = {"task_id": task_id, "metamodel_id": metamodel_id, "embedding": list(embedding)}
+    upsert = insert(KnowledgeEmbedding).values(**values)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=["task_id", "metamodel_id"], set_={"embedding": upsert.excluded.embedding}
+    )
+    session.execute(upsert)
+
+
+def is_visible(project_id: UUID, scope: str) -> ColumnElement[bool]:
+    """Tasks that a project may learn from: seed and its own; with scope "shared" also what others share."""
+    visible = KnowledgeTask.project_id.is_(None) | (KnowledgeTask.project_id == project_id)
+    return visible | KnowledgeTask.is_shared if scope == "shared" else visible
+
+
+def find_champion(session: Session, role: str) -> Metamodel | None:
+    """The metamodel in use for a role."""
+    return session.scalars(
+        select(Metamodel).where(Metamodel.role == role, Metamodel.state == MetamodelState.CHAMPION)
+    ).one_or_none()
+
+
+def list_nearest(
+    session: Session,
+    project_id: UUID,
+    scope: str,
+    kinds: Sequence[str],
+    metamodel_id: UUID,
+    embedding: Sequence[float],
+    limit: int,
+) -> list[Neighbour]:
+    """Visible past tasks of these kinds, nearest first; an exact scan."""
+    distance = KnowledgeEmbedding.embedding.l2_distance(list(embedding))
+    near = (
+        select(KnowledgeEmbedding.task_id, distance.label("distance"))
+        .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEmbedding.task_id)
+        .where(
+            KnowledgeEmbedding.metamodel_id == metamodel_id,
+            KnowledgeTask.kind.in_(kinds),
+            is_visible(project_id, scope),
+        )
+        .order_by(distance)
+        .limit(limit)
+        .subquery()
+    )
+    query = select(KnowledgeTask, near.c.distance).join(near, near.c.task_id == KnowledgeTask.id)
+    return [
+        Neighbour(
+            id=task.id,
+            fingerprint=task.fingerprint,
+            group=task.group,
+            kind=task.kind,
+            metafeatures=task.metafeatures,
+            constants=task.constants,
+            is_own=task.project_id == project_id,
+            distance=float(far),
+        )
+        for task, far in session.execute(query.order_by(near.c.distance, KnowledgeTask.id))
+    ]
+
+
+def list_losses(session: Session, task_ids: Sequence[UUID], metric: str) -> Sequence[Row[UUID, str, float | None]]:
+    """(task, configuration key, score in its usual sense or None if the trial failed) of evaluations at full fidelity.
+
+    Trials that were stopped, or that time cut, say nothing.
+    """
+    score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
+    status = KnowledgeEvaluation.evaluation["status"].astext
+    return session.execute(
+        select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.configuration_key, score)
+        .where(
+            KnowledgeEvaluation.task_id.in_(task_ids),
+            KnowledgeEvaluation.configuration_key.is_not(None),
+            status != "stopped",
+        )
+        .order_by(KnowledgeEvaluation.id)
+    ).all()
+
+
+def list_configurations(session: Session, keys: Collection[str]) -> list[Row[str, dict[str, Any], str]]:
+    """(key, configuration, learner version) of these keys."""
+    wanted = func.unnest(list(keys), type_=String).table_valued("key", name="wanted")
+    evaluation = KnowledgeEvaluation.evaluation
+    one = (
+        select(
+            cast(evaluation["configuration"], JSONB).label("configuration"),
+            evaluation["learner_version"].astext.label("version"),
+        )
+        .where(KnowledgeEvaluation.configuration_key == wanted.c.key)
+        .limit(1)
+        .lateral("one")
+    )
+    return list(session.execute(select(wanted.c.key, one.c.configuration, one.c.version).join(one, true())))
+
+
+def pin_knowledge(session: Session, job_id: UUID, blob_key: str | None, summary: Mapping[str, Any]) -> None:
+    """What a job knows from now on; again changes nothing."""
+    values = {"job_id": job_id, "blob_key": blob_key, "summary": dict(summary)}
+    session.execute(insert(JobKnowledge).values(values).on_conflict_do_nothing())
+
+
+def find_pinned(session: Session, job_id: UUID) -> JobKnowledge | None:
+    """What a job knew when it began."""
+    return session.get(JobKnowledge, job_id)
+
+
 def count(session: Session, project_id: UUID) -> dict[str, tuple[int, int]]:
-    """(tasks, evaluations) of the project itself ("own") and of what all share ("shared")."""
+    """(tasks, evaluations) of the project itself ("own"), and of what others share or came with the package."""
+    is_shared = or_(KnowledgeTask.project_id.is_(None), KnowledgeTask.project_id != project_id)
     query = (
         select(
-            KnowledgeTask.project_id.is_(None),
+            is_shared,
             func.count(KnowledgeTask.id.distinct()),
             func.count(KnowledgeEvaluation.id),
         )
         .outerjoin(KnowledgeEvaluation, KnowledgeEvaluation.task_id == KnowledgeTask.id)
-        .where(or_(KnowledgeTask.project_id == project_id, KnowledgeTask.project_id.is_(None)))
-        .group_by(KnowledgeTask.project_id.is_(None))
+        .where(is_visible(project_id, "shared"))
+        .group_by(is_shared)
     )
     counts = {"own": (0, 0), "shared": (0, 0)}
-    for is_shared, tasks, evaluations in session.execute(query):
-        counts["shared" if is_shared else "own"] = (tasks, evaluations)
+    for shared, tasks, evaluations in session.execute(query):
+        counts["shared" if shared else "own"] = (tasks, evaluations)
     return counts
 
 

@@ -96,8 +96,10 @@ class Up:
             self._start_role("api", environment)
             self._migrate(environment["WARMSTART_DATABASE_URL"])
             self._wait_until_ready()
-            for role in ["dispatcher", "worker"] + ([] if self.settings.predictor_url else ["predictor"]):
+            for role in ["worker"] + ([] if self.settings.predictor_url else ["predictor"]):
                 self._start_role(role, environment)
+            self._load_seed(environment)
+            self._start_role("dispatcher", environment)  # the first job knows what the package ships
         except BaseException:
             self.close()
             raise
@@ -188,6 +190,11 @@ class Up:
             self.key = ensure_first_key(opened, self._data / "key")
         finally:
             opened.dispose()
+
+    def _load_seed(self, environment: dict[str, str]) -> None:
+        from app.knowledge.loading import load_seed
+
+        load_seed(environment["WARMSTART_DATABASE_URL"], self.settings)
 
     def _start_role(self, role: str, environment: dict[str, str]) -> None:
         child = Child(role, self._role_starter(role, environment))

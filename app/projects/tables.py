@@ -23,6 +23,8 @@ class Project(Base):
     name: Mapped[str] = mapped_column(unique=True)
     #: {"running_jobs": n, "queued_jobs": n, "bytes": n}; what is absent is the setting's default
     quotas: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    #: whether its jobs may let every project learn from them
+    shares_knowledge: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from .candidates import Store
 from .catalog import LEARNERS, get_strategy
 from .errors import NoModelError
-from .evaluation.metrics import to_score
+from .evaluation.metrics import to_loss, to_score
 from .evaluation.pool import Finished, TrialPool
 from .evaluation.prepare import PreparedTask, prepare
 from .evaluation.splits import make_splits
 from .final import Finaliser
 from .journal import Journal, LogEntry
 from .learners.base import COLUMNS_PER_FEATURE, LOGARITHMIC, Size
+from .meta.constants import LEAST, constant_scores
+from .meta.past import Past
 from .search.base import SearchContext, Strategy
 from .space import Space
 from .table.load import TypedTable
@@ -73,6 +75,7 @@ def fit(
     times: Array | None = None,
     used_s: float = 0.0,
     started: float | None = None,
+    past: Past | None = None,
 ) -> FitResult:
     """Search, select, refit, score, publish; in all no longer than the journal's budget.
 
@@ -88,6 +91,7 @@ def fit(
         times: (n,), if validation must be later than training.
         used_s: budget used by earlier attempts.
         started: `time.monotonic()` of this attempt's start; None: now.
+        past: what past tasks scored; None: the search is a cold one.
 
     Raises:
         TaskError: the table can't be split as the task asks.
@@ -101,7 +105,7 @@ def fit(
     prepared = prepare(folder / "task", table, y, weights, task, splits)
     pool = TrialPool(prepared, folder, workers=plan.cores)
     try:
-        return _Fit(prepared, plan, journal, pool, folder, clock).run(history)
+        return _Fit(prepared, plan, journal, pool, folder, clock, past).run(history)
     finally:
         pool.close()
 
@@ -135,6 +139,13 @@ def _is_skewed(prepared: PreparedTask) -> bool:
     return bool(spread > 0 and y.min() >= 0 and (((y - y.mean()) / spread) ** 3).mean() > _SKEWED)
 
 
+def _constant_loss(prepared: PreparedTask) -> float:
+    """Of the best constant prediction."""
+    task = prepared.task
+    scores = constant_scores(np.asarray(prepared.y[prepared.search_rows]), task.kind, len(task.classes))
+    return max(to_loss(task.metric, scores[task.metric]), LEAST) if task.metric in scores else 1.0
+
+
 class Clock:
     """Budget left, in seconds since the first claim, without the time between attempts."""
 
@@ -161,6 +172,7 @@ class _Fit:
         pool: TrialPool,
         scratch: Path,
         clock: Clock,
+        past: Past | None,
     ) -> None:
         self.prepared, self.plan, self.journal, self.pool, self.clock = prepared, plan, journal, pool, clock
         self.store = Store(prepared, journal, scratch)
@@ -177,6 +189,8 @@ class _Fit:
             trials=budget.trials,
             n_folds=len(prepared.splits.folds),
             is_skewed=_is_skewed(prepared),
+            past=None if past is None else past.within(space),
+            constant_loss=_constant_loss(prepared),
         )
         self.strategy: Strategy = get_strategy(plan.strategy)(context)
         self.asked: dict[int, Proposal] = {}

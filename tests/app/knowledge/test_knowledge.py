@@ -16,14 +16,19 @@ from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask
 
 
 def _task(fingerprint: str = "f" * 64, **changes: Any) -> TaskDescription:
-    values = {"group": "g", "kind": "binary", "metafeatures": {"rows": 200.0}, "sketch": b"\x01\x02"}
+    values = {"group": "g", "kind": "binary", "metafeatures": {"rows": 200.0}, "constants": {}, "sketch": b"\x01\x02"}
     return TaskDescription(fingerprint=fingerprint, **{**values, **changes})
 
 
 def _record(database: Database, job_id: str, task: TaskDescription, losses: list[float]) -> UUID:
     with database.transaction() as session:
         job = session.get(Job, UUID(job_id))
-        return record_job(session, job, task, [{"loss": loss} for loss in losses])
+        return record_job(session, job, task, [_evaluation(loss) for loss in losses])
+
+
+def _evaluation(loss: float) -> dict[str, Any]:
+    fidelity = {"rows": 1.0, "folds": None}
+    return {"configuration": {"learner": "linear"}, "learner_version": "v", "fidelity": fidelity, "loss": loss}
 
 
 def test_one_task_is_kept_when_two_jobs_ask_the_same(database: Database, submit: Callable[..., Any]) -> None:
@@ -39,7 +44,7 @@ def test_evaluations_are_replaced_when_a_job_is_recorded_again(database: Databas
     _record(database, job_id, _task(), [0.1, 0.2])
     _record(database, job_id, _task(metafeatures={"rows": 201.0}), [0.4])
     with database.transaction() as session:
-        assert [row.evaluation for row in session.scalars(select(KnowledgeEvaluation))] == [{"loss": 0.4}]
+        assert [row.evaluation for row in session.scalars(select(KnowledgeEvaluation))] == [_evaluation(0.4)]
         assert session.scalars(select(KnowledgeTask)).one().metafeatures == {"rows": 201.0}
 
 

@@ -30,12 +30,16 @@ def greater_is_better(name: str) -> bool:
 
 def loss(name: str, y: Array, prediction: Array, weights: Weights = None) -> float:
     """Lower is better: the error itself, or 1 - score."""
-    value = score(name, y, prediction, weights)
-    return value if name in ERRORS else 1.0 - value
+    return to_loss(name, score(name, y, prediction, weights))
 
 
 def to_score(name: str, value: float) -> float:
     """The score of a loss."""
+    return value if name in ERRORS else 1.0 - value
+
+
+def to_loss(name: str, value: float) -> float:
+    """The loss of a score."""
     return value if name in ERRORS else 1.0 - value
 
 

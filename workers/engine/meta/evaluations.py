@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from ..space import Space
-from ..types import Trial
+from ..space import Space, canonical
+from ..types import Configuration, Fidelity, Trial
 
 
 def evaluation_of(trial: Trial, space: Space, metric: str) -> dict[str, Any]:
@@ -30,3 +32,15 @@ def evaluation_of(trial: Trial, space: Space, metric: str) -> dict[str, Any]:
         "cores": 1,
         "best_iterations": list(trial.best_iterations),
     }
+
+
+def key_of(evaluation: Mapping[str, Any]) -> str | None:
+    """Digest of configuration and learner version: equal where the same was tried. None unless at full fidelity."""
+    if Fidelity(**evaluation["fidelity"]) != Fidelity():
+        return None
+    return configuration_key(evaluation["configuration"], evaluation["learner_version"])
+
+
+def configuration_key(configuration: Configuration, learner_version: str) -> str:
+    """The same of a configuration alone."""
+    return hashlib.sha256(f"{learner_version} {canonical(configuration)}".encode()).hexdigest()[:24]

@@ -29,13 +29,19 @@ class Past:
 
     configurations: Sequence[Configuration]
     losses: Array  #: (tasks, configurations), lower is better, finite
+    likeness: Array | None = None  #: (tasks,) how alike this task they seem before any trial, sum one; None: all alike
+
+    @cached_property
+    def weights(self) -> Array:
+        """(tasks,) likeness, or the same for all."""
+        return np.full(len(self.losses), 1 / len(self.losses)) if self.likeness is None else self.likeness
 
     def within(self, space: SearchSpace) -> Past | None:
         """Only configurations that this space has; None if that leaves nothing."""
         places = [place for place, one in enumerate(self.configurations) if space.has(one)]
         if not places or not len(self.losses):
             return None
-        return Past([self.configurations[place] for place in places], self.losses[:, places])
+        return Past([self.configurations[place] for place in places], self.losses[:, places], self.likeness)
 
     @cached_property
     def regrets(self) -> Array:

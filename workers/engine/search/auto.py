@@ -1,4 +1,8 @@
-"""The default strategy. Cold: hand-written configurations, cheap and strong first, then halving near what works."""
+"""The default strategy. Cold: hand-written configurations, cheap and strong first, then halving near what works.
+
+Warm: what past tasks say of this one decides what comes next, gain against seconds; every fourth proposal is a cold one
+all the same, so that bad knowledge costs little. Where the past promises nothing more, the search goes on as a cold one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from ..types import Configuration, Fidelity, Proposal, Source, Trial
 from .base import SearchContext
 from .costs import CostModel
 from .halving import AsynchronousHalving
+from .transfer import Advice
 
 #: Opening order: one that is done at once, then the families that win tables, and cheap ones of other kinds, which
 #: give an ensemble what it lacks; second configurations later.
@@ -56,6 +61,9 @@ _LEAST_SHARE = 0.05  # of the budget that is always thought to be left: it may h
 _PATIENCE = 20  # random configurations looked at for one that can finish
 _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to how learners did
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
+_COLD_EVERY = 4  # proposals of a warm search, one is cold
+_LEAST_GAIN = 0.002  # of a task's range of losses: where the past promises less, it has nothing more to say
+_DEAR = 0.7  # power of predicted seconds by which gains are divided
 
 
 class Auto:
@@ -66,28 +74,57 @@ class Auto:
         self._rng = np.random.default_rng(context.seed + 1)
         self._halving = AsynchronousHalving(context)
         self._best: dict[str, float] = defaultdict(lambda: float("inf"))  #: full-fidelity loss by learner
-        self._told: set[str] = set()
+        self._begun: set[str] = set()  #: configurations asked for at full fidelity, or told of
         self._spent_s = 0.0
         self._costs = CostModel(context)
         self._opening = self._order()
+        past = None if context.past is None else context.past.within(context.space)
+        self._advice = None if past is None else Advice(context)
+        self._asked = 0
 
     def ask(self) -> Proposal | None:
-        """The next of the opening that nobody has told of, then a promotion or a newcomer."""
-        for configuration in self._opening:
-            if canonical(configuration) not in self._told:
-                return Proposal(configuration=configuration, source=Source.DEFAULT)
-        return self._halving.promotion(self._affordable) or self._newcomer()
+        """What the past advises, or the next of the opening that nobody has told of, a promotion or a newcomer."""
+        self._asked += 1
+        advised = None if self._asked % _COLD_EVERY == 0 else self._advised()
+        proposal = advised or self._cold()
+        if proposal is not None and proposal.fidelity == Fidelity():
+            self._begun.add(canonical(proposal.configuration))
+        return proposal
 
     def tell(self, trial: Trial) -> None:
         """Learn which learners do well here, and what they cost."""
         configuration = trial.proposal.configuration
-        self._told.add(canonical(configuration))
+        self._begun.add(canonical(configuration))
         self._halving.tell(trial)
         self._spent_s += trial.seconds
-        self._costs.tell(trial)
+        if self._context.seconds is not None:
+            self._costs.tell(trial)
+        if self._advice is not None:
+            self._advice.tell(trial)
         if trial.loss is not None and trial.proposal.fidelity == Fidelity():
             name = configuration["learner"]
             self._best[name] = min(self._best[name], trial.loss)
+
+    def _advised(self) -> Proposal | None:
+        """What promises most a second; None if nothing does."""
+        if self._advice is None:
+            return None
+        gains = self._advice.gains(self._begun)
+        source = Source.SURROGATE if self._advice.is_informed else Source.NEIGHBOUR
+        proposals = [Proposal(configuration=one, source=source) for one in self._advice.configurations]
+        seconds = np.array([self._costs.seconds(proposal) for proposal in proposals])
+        for place in np.argsort(-gains / seconds**_DEAR, kind="stable"):
+            proposal = proposals[int(place)]
+            is_new = canonical(proposal.configuration) not in self._begun
+            if is_new and gains[place] >= _LEAST_GAIN and self._affordable(proposal):
+                return proposal
+        return None
+
+    def _cold(self) -> Proposal | None:
+        for configuration in self._opening:
+            if canonical(configuration) not in self._begun:
+                return Proposal(configuration=configuration, source=Source.DEFAULT)
+        return self._halving.promotion(self._affordable) or self._newcomer()
 
     def _order(self) -> Iterator[Configuration]:
         """The opening, then defaults of learners that it does not know. Lazy: what is affordable changes."""

@@ -1,4 +1,4 @@
-"""The greedy portfolio of past tasks, unweighted: the plain method that learning from them must beat."""
+"""The greedy portfolio of past tasks, the like ones first where likeness is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Portfolio:
         self._source, self._first = Source.DEFAULT, iter(self._space.defaults())
         self.past = None if context.past is None else context.past.within(self._space)
         if (past := self.past) is not None:
-            order = greedy_portfolio(past.regrets, _SIZE)
+            order = greedy_portfolio(past.regrets, _SIZE, past.weights)
             self._source, self._first = Source.PORTFOLIO, iter([past.configurations[place] for place in order])
 
     def ask(self) -> Proposal | None:

@@ -134,7 +134,10 @@ def _is_open(record: str, delimiter: str, quote: str) -> bool:
 
 
 def _has_header(first: list[str], body: list[list[str]]) -> bool:
-    """Columns vote: a word above numbers says header, a number above numbers or a word seen again says none."""
+    """Columns vote: a word above numbers, or never seen again where others are, says header.
+
+    A number above numbers, or a word seen again, says none.
+    """
     if not body:
         return not any(_kind(value) == "number" for value in first)
     votes = 0
@@ -146,7 +149,8 @@ def _has_header(first: list[str], body: list[list[str]]) -> bool:
         if kind in ("number", "date") and count >= 0.9 * kinds.total():
             votes += 1 if _kind(value) == "word" else -1 if _kind(value) == kind else 0
         elif kind == "word" and _kind(value) != "missing":
-            votes -= value.strip() in {entry.strip() for entry in column}
+            levels = {entry.strip() for entry in column}
+            votes += -1 if value.strip() in levels else 1 if 2 * len(levels) <= len(column) else 0
     return votes >= 0
 
 

@@ -94,6 +94,13 @@ def test_obeys_when_header_is_declared(read):
     assert read(b"a,b\nc,d\n", header=False).rows == 2
 
 
+def test_takes_the_first_row_as_header_when_one_of_its_names_is_a_level_too(read):
+    rows = b"BC,Female,urban\nQC,Male,urban\nQC,Female,rural\nBC,Male,rural\n" * 5
+    table = read(b"province,gender,urban\n" + rows)
+    assert [info["name"] for info in table.columns] == ["province", "gender", "urban"]
+    assert read(rows).rows == 20
+
+
 def test_takes_the_first_row_as_header_when_all_is_text(read):
     assert read(b"city,land\nrome,it\nparis,fr\n").rows == 2
 

@@ -1,0 +1,51 @@
+"""A task as knowledge keeps it: no rows and no names of columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from numpy.typing import NDArray
+
+from app.knowledge.repository import TaskDescription
+from workers.engine.meta.constants import constant_scores
+from workers.engine.meta.metafeatures import metafeatures
+from workers.engine.meta.sketch import sketch
+from workers.engine.table.load import TypedTable
+from workers.engine.types import TaskKind
+from workers.problem import Problem
+
+
+def describe(problem: Problem) -> TaskDescription:
+    """The task of a job."""
+    task = problem.task
+    parts = [problem.dataset_sha256, task.kind, problem.target_place, task.metric, str(task.validation)]
+    return describe_task(
+        problem.table,
+        problem.y,
+        task.kind,
+        task.classes,
+        fingerprint=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        group=problem.dataset_sha256,
+    )
+
+
+def describe_task(
+    table: TypedTable,
+    y: NDArray[Any],
+    kind: TaskKind,
+    classes: tuple[str, ...],
+    *,
+    fingerprint: str,
+    group: str,
+) -> TaskDescription:
+    """A table with its target, as knowledge keeps it."""
+    return TaskDescription(
+        fingerprint=fingerprint,
+        group=group,
+        kind=kind,
+        metafeatures=metafeatures(table.columns, table.schema, y, kind),
+        constants=constant_scores(y, kind, len(classes)),
+        sketch=sketch(table.columns, table.schema, y, classes),
+    )

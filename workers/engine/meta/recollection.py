@@ -1,0 +1,90 @@
+"""Evaluations of many tasks, each with gaps, as one matrix without any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import Configuration
+from .past import Past
+
+Array = NDArray[np.float64]
+
+_OFFSET = 0.05  # added to relative losses before the logarithm: below, differences do not matter
+_FEWEST_TASKS, _LEAST_SHARE = 3, 0.05  # that tried a configuration, for it to become a column
+_FEWEST_OF_TASK = 3  # configurations that a task tried, for it to become a row
+_ROUNDS = 8  # of expectation and maximisation
+_RIDGE = 0.05  # of the variance: what a configuration does by itself
+_WORST = 1.5  # relative loss at most: how much worse than a constant does not matter
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """What was tried where: parallel lists, one entry an evaluation.
+
+    Losses are relative to the best constant prediction's; NaN: tried, and failed.
+    """
+
+    tasks: Sequence[int]  #: place of the task
+    keys: Sequence[str]  #: of the configuration
+    losses: Sequence[float]
+
+    def to_past(
+        self, configurations: Mapping[str, Configuration], likeness: Array
+    ) -> tuple[Past, NDArray[np.intp]] | None:
+        """The matrix, and the places of the tasks that became its rows; None if too little is known.
+
+        Args:
+            configurations: by key; others are left out.
+            likeness: (tasks,), at least 0.
+        """
+        order = {key: place for place, key in enumerate(sorted(configurations))}
+        matrix = np.full((len(likeness), len(order)), np.nan)
+        for task, key, loss in zip(self.tasks, self.keys, self.losses, strict=True):
+            if key in order:
+                matrix[task, order[key]] = _WORST if np.isnan(loss) else min(max(loss, 0.0), _WORST)
+        tried = ~np.isnan(matrix)
+        fewest = max(_FEWEST_TASKS, _LEAST_SHARE * tried.any(axis=1).sum())
+        columns = np.flatnonzero(tried.sum(axis=0) >= fewest)
+        rows = np.flatnonzero(tried[:, columns].sum(axis=1) >= _FEWEST_OF_TASK)
+        if len(columns) < 2 or len(rows) < _FEWEST_TASKS:
+            return None
+        names = list(order)
+        weights = likeness[rows]
+        filled = np.exp(fill(np.log(matrix[np.ix_(rows, columns)] + _OFFSET))) - _OFFSET
+        past = Past(
+            [configurations[names[column]] for column in columns],
+            np.maximum(filled, 0.0),
+            weights / weights.sum() if weights.sum() > 0 else None,
+        )
+        return past, rows
+
+
+def fill(matrix: Array) -> Array:
+    """Gaps filled with what a Gaussian over rows expects, given the rest of the row (EM: Little & Rubin 2002, 11.2).
+
+    Args:
+        matrix: (tasks, configurations), NaN where nothing is known; every row and column holds something.
+    """
+    gaps = np.isnan(matrix)
+    if not gaps.any():
+        return matrix
+    column = np.nanmean(matrix, axis=0)
+    filled = np.where(gaps, column + np.nanmean(matrix - column, axis=1, keepdims=True), matrix)
+    patterns: dict[bytes, list[int]] = {}
+    for row in np.flatnonzero(gaps.any(axis=1)):
+        patterns.setdefault(gaps[row].tobytes(), []).append(int(row))
+    for _ in range(_ROUNDS):
+        mean = filled.mean(axis=0)
+        centred = filled - mean
+        covariance = centred.T @ centred / len(filled)
+        covariance += _RIDGE * np.diag(np.diag(covariance)) + 1e-6 * np.eye(len(covariance))
+        for rows in patterns.values():
+            missing, there = np.flatnonzero(gaps[rows[0]]), np.flatnonzero(~gaps[rows[0]])
+            solved = np.linalg.solve(covariance[np.ix_(there, there)], covariance[np.ix_(there, missing)])
+            known = filled[rows][:, there] - mean[there]
+            filled[np.ix_(np.array(rows), missing)] = mean[missing] + known @ solved
+    return np.asarray(filled)

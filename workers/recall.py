@@ -1,0 +1,182 @@
+"""What past tasks say of the one that a job begins: recalled once, pinned, the same wherever the job is taken up."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from app.blobs import Blobs
+from app.knowledge import repository
+from app.knowledge.repository import TaskDescription
+from app.knowledge.tables import Metamodel
+from workers.description import describe
+from workers.engine.learners.base import Size
+from workers.engine.meta.constants import relative_loss
+from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.past import Past
+from workers.engine.meta.recollection import Recollection
+from workers.engine.space import Space
+from workers.engine.types import Configuration
+from workers.journal import DatabaseJournal
+from workers.problem import Problem
+
+log = structlog.get_logger(__name__)
+
+_SHOWN = 10  # neighbours that are explained
+_NEAR = 12  # the distance of this neighbour is what counts as near
+_TRAITS = 5  # metafeatures in which a neighbour is most like the task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalled:
+    """Knowledge of one job; empty where nothing is known or wanted."""
+
+    past: Past | None = None
+    description: TaskDescription | None = None
+    embeddings: Mapping[UUID, Sequence[float]] = field(default_factory=dict)
+
+
+def recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
+    """Describe the task and gather what is known of tasks like it, or read what an earlier attempt pinned.
+
+    Never a reason to fail: a job without memories is a cold one.
+    """
+    if problem.knowledge == "off":
+        return Recalled()
+    try:
+        return _recall(journal, problem)
+    except Exception:  # whatever an odd table does to a statistic, the search can do without
+        log.exception("nothing was recalled")
+        return Recalled()
+
+
+def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
+    job = journal.job
+    assert job is not None
+    description = describe(problem)
+    with journal.database.transaction() as session:
+        pinned = repository.find_pinned(session, job.id)
+        metamodel = repository.find_champion(session, MetafeatureEmbedding.role)
+        if metamodel is None and pinned is None:
+            return Recalled(description=description)
+        embedding: list[float] = []
+        if metamodel is not None:
+            embedding = _load(journal.blobs, metamodel).embed(description.metafeatures).tolist()
+        if pinned is not None:
+            past = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
+        else:
+            assert metamodel is not None
+            past, summary = gather(
+                session, job.project_id, problem, description, metamodel, embedding, journal.settings.recall_tasks
+            )
+    if pinned is None:
+        key = None
+        if past is not None:
+            key = f"jobs/{job.id}/knowledge.npz"
+            journal.blobs.put_stream(key, iter([pack(past)]))
+        journal.write(lambda session: repository.pin_knowledge(session, job.id, key, summary))
+    embeddings = {} if metamodel is None else {metamodel.id: embedding}
+    return Recalled(past=past, description=description, embeddings=embeddings)
+
+
+def gather(
+    session: Session,
+    project_id: UUID,
+    problem: Problem,
+    description: TaskDescription,
+    metamodel: Metamodel,
+    embedding: Sequence[float],
+    limit: int,
+) -> tuple[Past | None, dict[str, Any]]:
+    """The matrix of the nearest tasks, and a summary of it for people."""
+    kind = problem.task.kind
+    kinds = ["binary", "multiclass"] if kind.is_classification else [kind.value]
+    near = repository.list_nearest(session, project_id, problem.knowledge, kinds, metamodel.id, embedding, limit)
+    metric = problem.task.metric
+    near = [task for task in near if metric in task.constants]
+    rows = repository.list_losses(session, [task.id for task in near], metric)
+    places = {task.id: place for place, task in enumerate(near)}
+    tasks, keys, losses = [], [], []
+    for task_id, key, score in rows:
+        place = places[task_id]
+        constant = float(near[place].constants[metric])
+        tasks.append(place)
+        keys.append(key)
+        losses.append(float("nan") if score is None else relative_loss(metric, score, constant))
+    size = Size(rows=len(problem.y), columns=len(problem.table.schema.fields), classes=len(problem.task.classes))
+    space = Space(problem.plan.algorithms, kind, size)
+    configurations = _usable(space, repository.list_configurations(session, set(keys)))
+    distances = np.array([task.distance for task in near])
+    likeness = likeness_of(distances)
+    made = Recollection(tasks, keys, losses).to_past(configurations, likeness) if near else None
+    past, used = (None, np.array([], dtype=np.intp)) if made is None else made
+    summary = {
+        "metamodels": {metamodel.role: {"id": str(metamodel.id), "name": metamodel.name, "version": metamodel.version}},
+        "tasks": len(used),
+        "evaluations": len(keys),
+        "configurations": 0 if past is None else len(past.configurations),
+        "neighbours": [
+            {
+                "task_id": str(near[place].id),
+                "own": near[place].is_own,
+                "kind": near[place].kind,
+                "distance": round(near[place].distance, 4),
+                "likeness": round(float(likeness[place] / likeness[used].sum()), 4),
+                "shared_traits": _traits(description.metafeatures, near[place].metafeatures),
+            }
+            for place in used[:_SHOWN]
+        ],
+    }
+    return past, summary
+
+
+def likeness_of(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(tasks,) from ascending distances: what is as near as the twelfth counts, what is twice as far hardly."""
+    if not len(distances):
+        return distances
+    near = max(float(distances[min(_NEAR, len(distances)) - 1]), 1e-6)
+    return np.asarray(np.exp(-0.5 * (distances / near) ** 2) + 1e-3)
+
+
+def pack(past: Past) -> bytes:
+    """As a file without pickle."""
+    buffer = io.BytesIO()
+    configurations = np.frombuffer(json.dumps([dict(one) for one in past.configurations]).encode(), dtype=np.uint8)
+    np.savez_compressed(buffer, losses=past.losses, likeness=past.weights, configurations=configurations)
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> Past:
+    """What `pack` made."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        configurations = json.loads(arrays["configurations"].tobytes())
+        return Past(configurations, arrays["losses"], arrays["likeness"])
+
+
+def _load(blobs: Blobs, metamodel: Metamodel) -> MetafeatureEmbedding:
+    return MetafeatureEmbedding.load(blobs.path(metamodel.blob_key))
+
+
+def _usable(space: Space, rows: Sequence[tuple[str, Configuration, str]]) -> dict[str, Configuration]:
+    """Configurations by key, those that this space has and whose learner has not changed since."""
+    return {
+        key: configuration
+        for key, configuration, version in rows
+        if space.has(configuration) and space.version_of(configuration["learner"]) == version
+    }
+
+
+def _traits(mine: Mapping[str, float], others: Mapping[str, float]) -> list[str]:
+    """Metafeatures that are most alike, among those that are not zero in both."""
+    both = [name for name in mine if name in others and (mine[name] or others[name])]
+    apart = {name: abs(mine[name] - others[name]) / (abs(mine[name]) + abs(others[name])) for name in both}
+    return sorted(both, key=lambda name: (apart[name], name))[:_TRAITS]
