@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Row, String, cast, delete, func, or_, select, true
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, insert
 from sqlalchemy.orm import Session
 
 from app.jobs.tables import Job
@@ -186,7 +186,7 @@ def list_losses(session: Session, task_ids: Sequence[UUID], metric: str) -> Sequ
 
 def list_configurations(session: Session, keys: Collection[str]) -> list[Row[str, dict[str, Any], str]]:
     """(key, configuration, learner version) of these keys."""
-    wanted = func.unnest(list(keys), type_=String).table_valued("key", name="wanted")
+    wanted = func.unnest(cast(list(keys), ARRAY(TEXT))).table_valued("key", name="wanted").render_derived()
     evaluation = KnowledgeEvaluation.evaluation
     one = (
         select(

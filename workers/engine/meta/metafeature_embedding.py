@@ -50,13 +50,14 @@ class MetafeatureEmbedding:
 
     def save(self, path: Path) -> None:
         """As one safetensors file."""
-        save_file({"moments": self._moments}, path, {"name": self.name, "names": json.dumps(self.names)})
+        header = json.dumps({"name": self.name, "names": self.names})  # one entry: several come in any order
+        save_file({"moments": self._moments}, path, {"metamodel": header})
 
     @classmethod
     def load(cls, path: Path) -> MetafeatureEmbedding:
         """What `save` wrote."""
         with safe_open(path, framework="numpy") as file:
-            return cls(json.loads(file.metadata()["names"]), file.get_tensor("moments"))
+            return cls(json.loads(file.metadata()["metamodel"])["names"], file.get_tensor("moments"))
 
 
 def _squashed(value: float) -> float:

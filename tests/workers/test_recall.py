@@ -1,0 +1,151 @@
+"""What jobs know of past tasks: recalled, pinned, kept from other projects; a store of lies costs little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import select, text
+
+from app.blobs import Blobs
+from app.database import Base
+from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
+from app.knowledge.loading import load_archive
+from app.knowledge.repository import TaskDescription
+from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeTask
+from app.projects.tables import Project
+from tests.workers.test_runner import Works, leaderboard, works  # noqa: F401
+from workers.engine.catalog import LEARNERS
+from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.space import Space
+from workers.engine.types import TaskKind
+
+TASKS = 12
+QUICK = ["dummy", "linear", "naive_bayes", "nearest_neighbours"]
+
+
+def make_archive(folder: Path, *, best: str = "nearest_neighbours") -> None:
+    """Past tasks on which one learner is far better than all others."""
+    rng = np.random.default_rng(0)
+    space = Space(LEARNERS, TaskKind.MULTICLASS)
+    constants = {"log_loss": 1.0, "accuracy": 0.4}
+    tasks, evaluations = [], []
+    for number in range(TASKS):
+        seen = {"rows": 100.0 + number, "columns": 5.0, "class_entropy": float(rng.uniform(0.5, 1.5))}
+        name = f"past {number}"
+        tasks.append(
+            TaskDescription(fingerprint=name, group=name, kind="multiclass", metafeatures=seen, constants=constants)
+        )
+        for configuration in space.defaults():
+            loss = 0.1 if configuration["learner"] == best else 0.6
+            evaluations.append(
+                (
+                    name,
+                    {
+                        "configuration": dict(configuration),
+                        "learner_version": space.version_of(configuration["learner"]),
+                        "fidelity": {"rows": 1.0, "folds": None},
+                        "status": "succeeded",
+                        "metrics": {"log_loss": loss + 0.05 * float(rng.random()), "accuracy": 1 - loss},
+                        "seconds": 0.5,
+                    },
+                )
+            )
+    (folder / "metamodels").mkdir(parents=True)
+    embedding = MetafeatureEmbedding.train([task.metafeatures for task in tasks])
+    shipped = ShippedMetamodel(role="embedding", name="metafeatures", file="metamodels/m.safetensors", learned_from={})
+    embedding.save(folder / shipped.file)
+    points = [(task.fingerprint, shipped.file, embedding.embed(task.metafeatures).tolist()) for task in tasks]
+    write_archive(folder, tasks, evaluations, [shipped], points)
+
+
+@pytest.fixture
+def informed(works: Works, tmp_path: Path) -> Iterator[Works]:  # noqa: F811
+    """A store that holds the archive and nothing else."""
+    make_archive(tmp_path / "archive")
+    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
+    with works.database.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
+        load_archive(session, Blobs(works.settings.blobs), open_archive(tmp_path / "archive"))
+    return works
+
+
+def run(works: Works, **changes: Any) -> UUID:  # noqa: F811
+    job_id = works.submit(**changes)
+    works.supervisor.run(job_id)
+    return job_id
+
+
+def sources(works: Works, job_id: UUID) -> list[tuple[str, str]]:  # noqa: F811
+    return [(row.proposal["source"], row.proposal["configuration"]["learner"]) for row in works.log(job_id)]
+
+
+def test_an_archive_is_loaded_once_and_the_same_knowledge_gives_the_same_bytes(informed: Works, tmp_path: Path) -> None:
+    make_archive(tmp_path / "again")
+    one, other = (open_archive(tmp_path / name) for name in ("archive", "again"))
+    assert one.sha256 == other.sha256
+    with informed.database.transaction() as session:
+        assert not load_archive(session, informed.blobs, other)
+        assert len(session.scalars(select(KnowledgeTask)).all()) == TASKS
+        assert len(session.scalars(select(KnowledgeEmbedding)).all()) == TASKS
+
+
+def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(informed: Works) -> None:
+    job_id = run(informed, budget={"seconds": None, "trials": 5})
+    told = sources(informed, job_id)
+    assert told[0] == ("neighbour", "nearest_neighbours")
+    assert told[3][0] == "default"  # the fourth is cold
+    with informed.database.transaction() as session:
+        known = session.get_one(JobKnowledge, job_id)
+    assert known.summary["tasks"] == TASKS
+    assert known.summary["neighbours"][0]["shared_traits"]
+    assert informed.job(job_id).reproducible
+
+
+def test_the_same_seed_gives_the_same_leaderboard_on_the_same_knowledge(informed: Works) -> None:
+    spec = {"contribute": "none", "budget": {"seconds": None, "trials": 6}}
+    first, second = (run(informed, **spec) for _ in range(2))
+    assert leaderboard(informed.log(first)) == leaderboard(informed.log(second))
+
+
+def test_a_job_with_knowledge_off_is_a_cold_one(informed: Works) -> None:
+    job_id = run(informed, knowledge="off")
+    assert {source for source, _ in sources(informed, job_id)} <= {"default", "random", "halving"}
+    with informed.database.transaction() as session:
+        assert session.get(JobKnowledge, job_id) is None
+
+
+def test_what_a_project_learns_stays_its_own_unless_both_share(informed: Works) -> None:
+    def own_tasks() -> list[tuple[bool, int]]:
+        with informed.database.transaction() as session:
+            rows = session.scalars(select(KnowledgeTask).where(KnowledgeTask.project_id == informed.project_id)).all()
+            points = session.scalars(select(KnowledgeEmbedding.task_id)).all()
+        return [(row.is_shared, points.count(row.id)) for row in rows]
+
+    run(informed, contribute="none")
+    assert own_tasks() == []
+    run(informed, contribute="shared")  # the project does not share
+    assert own_tasks() == [(False, 1)]
+    with informed.database.transaction() as session:
+        session.get_one(Project, informed.project_id).shares_knowledge = True
+    run(informed, contribute="own", metric="accuracy")
+    run(informed, contribute="shared")
+    assert sorted(own_tasks()) == [(False, 1), (True, 1)]
+
+
+def test_a_store_that_lies_costs_trials_and_not_the_model(works: Works, tmp_path: Path) -> None:  # noqa: F811
+    make_archive(tmp_path / "lies", best="dummy")
+    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
+    with works.database.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
+        load_archive(session, works.blobs, open_archive(tmp_path / "lies"))
+    spec = {"algorithms": {"include": QUICK}, "budget": {"seconds": None, "trials": 8}, "contribute": "none"}
+    misled, cold = run(works, **spec), run(works, **spec, knowledge="off")
+    best = [min(row.loss for row in works.log(job_id) if row.loss is not None) for job_id in (misled, cold)]
+    baseline = max(row.loss for row in works.log(misled) if row.loss is not None)  # the dummy's
+    assert sources(works, misled)[0] == ("neighbour", "dummy")
+    assert best[0] - best[1] <= 0.05 * (baseline - best[1])
