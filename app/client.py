@@ -150,6 +150,10 @@ class Client:
         """Fully evaluated trials, best first."""
         return self._json("GET", f"/v1/jobs/{job_id}/leaderboard")
 
+    def job_knowledge(self, job_id: str) -> Json:
+        """What the job knew when it began, and what that brought."""
+        return self._json("GET", f"/v1/jobs/{job_id}/knowledge")
+
     def cancel(self, job_id: str) -> Json:
         """Cancel a job for good."""
         return self._json("POST", f"/v1/jobs/{job_id}:cancel")
@@ -209,6 +213,21 @@ class Client:
     def revoke_key(self, key_id: str) -> Json:
         """Revoke a key."""
         return self._json("POST", f"/v1/keys/{key_id}:revoke")
+
+    # Knowledge
+
+    def knowledge(self) -> Json:
+        """How many tasks and evaluations the project's jobs can learn from."""
+        return self._json("GET", "/v1/knowledge")
+
+    def export_knowledge(self) -> bytes:
+        """What the project's jobs left, as a zip for `import_knowledge`."""
+        return self._send("POST", "/v1/knowledge:export", is_safe=True).content
+
+    def import_knowledge(self, archive: bytes) -> Json:
+        """Add an export to the project's own knowledge; how many tasks and evaluations it holds."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._json("POST", "/v1/knowledge:import", make_content=lambda: archive, headers=headers)
 
     def space(self) -> Json:
         """Learners, strategies, metrics and the configuration space."""

@@ -90,6 +90,7 @@ def _add_errors(operation: dict[str, Any], method: str, has_id: bool) -> None:
     responses.pop("422", None)
     names = {parameter["name"].lower() for parameter in operation.get("parameters", ())}
     changes = method in ("post", "put", "patch", "delete")
+    has_id = has_id or "task_id" in names
     statuses = [*_ALWAYS, *((404,) if has_id else ()), *(_WITH_BODY if changes else ())]
     statuses += [412] if "if-match" in names else []
     for status in statuses:

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
 
     # Knowledge
     seed_knowledge: bool = Field(True, description="Load the past tasks that the package ships, once, when migrating.")
+    knowledge_import_max_bytes: int = Field(50_000_000, ge=1000, description="Largest archive imported, as sent.")
+    knowledge_unpacked_max_bytes: int = Field(200_000_000, ge=1000, description="The same, unpacked.")
     recall_tasks: int = Field(300, ge=3, le=5_000, description="Nearest past tasks that a job learns from.")
 
     # Predictors

@@ -11,7 +11,6 @@ best regret at k trials, and by how much sooner than cold each reaches the score
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,11 +175,12 @@ def past_of(tasks: Sequence[Recorded], configurations: Mapping[str, Configuratio
     here = embedding.embed(mine.metafeatures)
     far = np.array([np.linalg.norm(embedding.embed(each.task.metafeatures) - here) for each in others])
     order = np.argsort(far, kind="stable")
-    rows: list[tuple[int, str, float]] = [
-        (row, key, loss) for row, each in enumerate(order) for key, loss in others[each].losses.items()
+    rows: list[tuple[int, str, float, float]] = [
+        (row, key, loss, others[each].seconds[key])
+        for row, each in enumerate(order)
+        for key, loss in others[each].losses.items()
     ]
-    numbers, keys, losses = zip(*rows, strict=True)
-    made = Recollection(numbers, keys, losses).to_past(configurations, likeness_of(far[order]))
+    made = Recollection(*zip(*rows, strict=True)).to_past(configurations, likeness_of(far[order]))
     return None if made is None else made[0]
 
 

@@ -79,6 +79,12 @@ def list_trials(session: Session, job_id: UUID, page: PageRequest) -> list[Trial
     return list(session.scalars(query))
 
 
+def list_told_trials(session: Session, job_id: UUID) -> list[TrialRow]:
+    """Ended trials in the order in which they ended."""
+    query = select(TrialRow).where(TrialRow.job_id == job_id, TrialRow.tell_seq.is_not(None))
+    return list(session.scalars(query.order_by(TrialRow.tell_seq)))
+
+
 def list_best_trials(session: Session, job_id: UUID, limit: int) -> list[TrialRow]:
     """Fully evaluated trials, best first."""
     query = select(TrialRow).where(TrialRow.job_id == job_id, TrialRow.status == "succeeded", _is_full())

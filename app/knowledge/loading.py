@@ -34,7 +34,8 @@ CREATE TEMPORARY TABLE staged (
 _UNSTAGE = """
 INSERT INTO knowledge_evaluations (id, task_id, configuration_key, evaluation)
 SELECT staged.id, task.id, staged.configuration_key, staged.evaluation
-FROM staged JOIN knowledge_tasks task ON task.fingerprint = staged.fingerprint AND task.project_id IS NULL
+FROM staged JOIN knowledge_tasks task
+    ON task.fingerprint = staged.fingerprint AND task.project_id IS NOT DISTINCT FROM :project_id
 WHERE NOT EXISTS (
     SELECT FROM knowledge_evaluations known
     WHERE known.task_id = task.id AND known.job_id IS NULL AND known.configuration_key = staged.configuration_key
@@ -61,30 +62,36 @@ def load_seed(url: str, settings: Settings, folder: Path = SEED) -> bool:
         database.dispose()
 
 
-def load_archive(session: Session, blobs: Blobs, archive: Archive, *, with_tasks: bool = True) -> bool:
-    """Tasks become everybody's; False if this very archive was loaded before.
+def load_archive(
+    session: Session, blobs: Blobs, archive: Archive, *, with_tasks: bool = True, project_id: UUID | None = None
+) -> bool:
+    """Tasks become everybody's, or a project's; False if they were before.
 
-    Evaluations of a configuration that an earlier archive brought are not brought again. A metamodel becomes champion
-    where there is none, or only one that came in an archive as well; else it waits as a challenger.
+    Evaluations of a configuration that an earlier archive brought are not brought again. A metamodel that comes for all
+    becomes champion where there is none, or only one that came in an archive as well; else it waits as a challenger.
     """
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    if session.get(KnowledgeArchive, archive.sha256) is not None:
+    if project_id is None and session.get(KnowledgeArchive, archive.sha256) is not None:
         return False
-    metamodels = {one.file: _load_metamodel(session, blobs, archive.folder, one) for one in archive.metamodels}
+    metamodels = {
+        one.file: _load_metamodel(session, blobs, archive.folder, one, for_all=project_id is None)
+        for one in archive.metamodels
+    }
     if with_tasks:
-        session.add(KnowledgeArchive(sha256=archive.sha256))
-        _load_tasks(session, archive)
-        _load_evaluations(session.connection(), archive)
-        _load_embeddings(session, archive, metamodels)
+        if project_id is None:
+            session.add(KnowledgeArchive(sha256=archive.sha256))
+        _load_tasks(session, archive, project_id)
+        _load_evaluations(session.connection(), archive, project_id)
+        _load_embeddings(session, archive, metamodels, project_id)
     return with_tasks
 
 
-def _load_tasks(session: Session, archive: Archive) -> None:
+def _load_tasks(session: Session, archive: Archive, project_id: UUID | None) -> None:
     rows = [
         {
             "id": new_id(),
-            "project_id": None,
-            "is_shared": True,
+            "project_id": project_id,
+            "is_shared": project_id is None,
             "fingerprint": task.fingerprint,
             "group": task.group,
             "kind": task.kind,
@@ -98,15 +105,15 @@ def _load_tasks(session: Session, archive: Archive) -> None:
         session.execute(insert(KnowledgeTask).on_conflict_do_nothing(), rows)
 
 
-def _load_evaluations(connection: Connection, archive: Archive) -> None:
+def _load_evaluations(connection: Connection, archive: Archive, project_id: UUID | None) -> None:
     connection.execute(text(_STAGE))
     with connection.connection.cursor() as cursor, cursor.copy("COPY staged FROM STDIN") as copy:  # type: ignore[attr-defined]
         for fingerprint, evaluation in archive.evaluations():
             copy.write_row((new_id(), fingerprint, key_of(evaluation), json.dumps(evaluation)))
-    connection.execute(text(_UNSTAGE))
+    connection.execute(text(_UNSTAGE), {"project_id": project_id})
 
 
-def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: ShippedMetamodel) -> UUID:
+def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: ShippedMetamodel, *, for_all: bool) -> UUID:
     blob = blobs.put_file(f"metamodels/{new_id()}/{Path(shipped.file).name}", folder / shipped.file)
     known = session.scalars(
         select(Metamodel).where(Metamodel.name == shipped.name, Metamodel.sha256 == blob.sha256)
@@ -118,7 +125,7 @@ def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: Shipp
     champion = session.scalars(
         select(Metamodel).where(Metamodel.role == shipped.role, Metamodel.state == MetamodelState.CHAMPION)
     ).one_or_none()
-    takes_over = champion is None or not champion.learned_from.get("projects")
+    takes_over = for_all and (champion is None or not champion.learned_from.get("projects"))
     if champion is not None and takes_over:
         champion.state = MetamodelState.RETIRED
         session.flush()
@@ -139,12 +146,11 @@ def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: Shipp
     return metamodel.id
 
 
-def _load_embeddings(session: Session, archive: Archive, metamodels: Mapping[str, UUID]) -> None:
-    tasks = dict(
-        session.execute(
-            select(KnowledgeTask.fingerprint, KnowledgeTask.id).where(KnowledgeTask.project_id.is_(None))
-        ).all()
-    )
+def _load_embeddings(
+    session: Session, archive: Archive, metamodels: Mapping[str, UUID], project_id: UUID | None
+) -> None:
+    owned = KnowledgeTask.project_id.is_not_distinct_from(project_id)
+    tasks = dict(session.execute(select(KnowledgeTask.fingerprint, KnowledgeTask.id).where(owned)).all())
     rows = [
         {"task": tasks[fingerprint], "metamodel": metamodels[file], "embedding": str(numbers)}
         for fingerprint, file, numbers in archive.embeddings()

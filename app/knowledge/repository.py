@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true
+from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, insert
 from sqlalchemy.orm import Session
 
@@ -127,6 +127,50 @@ def find_champion(session: Session, role: str) -> Metamodel | None:
     ).one_or_none()
 
 
+def find_visible_task(session: Session, project_id: UUID, task_id: UUID) -> KnowledgeTask | None:
+    """A past task that the project may learn from."""
+    query = select(KnowledgeTask).where(KnowledgeTask.id == task_id, is_visible(project_id, "shared"))
+    return session.scalars(query).one_or_none()
+
+
+def find_embedding(session: Session, task_id: UUID, metamodel_id: UUID) -> list[float] | None:
+    """Where a metamodel sees a task."""
+    found = session.get(KnowledgeEmbedding, (task_id, metamodel_id))
+    return None if found is None else [float(number) for number in found.embedding]
+
+
+def list_champions(session: Session) -> list[Metamodel]:
+    """The metamodels in use."""
+    query = select(Metamodel).where(Metamodel.state == MetamodelState.CHAMPION)
+    return list(session.scalars(query.order_by(Metamodel.role)))
+
+
+def list_own_tasks(session: Session, project_id: UUID) -> list[KnowledgeTask]:
+    """All of the project's own."""
+    query = select(KnowledgeTask).where(KnowledgeTask.project_id == project_id)
+    return list(session.scalars(query.order_by(KnowledgeTask.id)))
+
+
+def list_evaluations(session: Session, task_ids: Sequence[UUID]) -> Iterator[tuple[UUID, dict[str, Any]]]:
+    """(task, evaluation) of these tasks, in order."""
+    query = select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.evaluation)
+    query = query.where(KnowledgeEvaluation.task_id.in_(task_ids)).order_by(KnowledgeEvaluation.id)
+    yield from ((task_id, evaluation) for task_id, evaluation in session.execute(query))
+
+
+def list_embeddings(session: Session, task_ids: Sequence[UUID]) -> list[KnowledgeEmbedding]:
+    """Where metamodels see these tasks."""
+    return list(session.scalars(select(KnowledgeEmbedding).where(KnowledgeEmbedding.task_id.in_(task_ids))))
+
+
+def list_metamodels(session: Session, page: PageRequest) -> list[Metamodel]:
+    """Every version, newest first, one more than the page."""
+    query = select(Metamodel).order_by(Metamodel.id.desc()).limit(page.limit + 1)
+    if (after := page.after_id()) is not None:
+        query = query.where(Metamodel.id < after)
+    return list(session.scalars(query))
+
+
 def list_nearest(
     session: Session,
     project_id: UUID,
@@ -166,15 +210,18 @@ def list_nearest(
     ]
 
 
-def list_losses(session: Session, task_ids: Sequence[UUID], metric: str) -> Sequence[Row[UUID, str, float | None]]:
-    """(task, configuration key, score in its usual sense or None if the trial failed) of evaluations at full fidelity.
+def list_scores(
+    session: Session, task_ids: Sequence[UUID], metric: str
+) -> Sequence[Row[UUID, str, float | None, float | None]]:
+    """(task, configuration key, score or None if the trial failed, seconds) of evaluations at full fidelity.
 
     Trials that were stopped, or that time cut, say nothing.
     """
     score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
+    seconds = cast(KnowledgeEvaluation.evaluation["cpu_seconds"].astext, Double)
     status = KnowledgeEvaluation.evaluation["status"].astext
     return session.execute(
-        select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.configuration_key, score)
+        select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.configuration_key, score, seconds)
         .where(
             KnowledgeEvaluation.task_id.in_(task_ids),
             KnowledgeEvaluation.configuration_key.is_not(None),
@@ -239,3 +286,26 @@ def list_tasks(session: Session, project_id: UUID, page: PageRequest) -> list[Ro
     if (after := page.after_id()) is not None:
         query = query.where(KnowledgeTask.id < after)
     return list(session.execute(query.order_by(KnowledgeTask.id.desc()).limit(page.limit + 1)))
+
+
+def stop_sharing(session: Session, project_id: UUID) -> None:
+    """What the project shared is its own again, and no metamodel that learned from it is used."""
+    session.execute(update(KnowledgeTask).where(KnowledgeTask.project_id == project_id).values(is_shared=False))
+    retire_learned_from(session, project_id)
+
+
+def retire_learned_from(session: Session, project_id: UUID) -> None:
+    """Retire metamodels that a project's tasks taught; where one was champion, the latest that none taught is again."""
+    taught = Metamodel.learned_from["projects"].contains([str(project_id)])
+    for metamodel in session.scalars(select(Metamodel).where(taught).with_for_update()):
+        was_champion = metamodel.state == MetamodelState.CHAMPION
+        metamodel.state = MetamodelState.RETIRED
+        session.flush()
+        if was_champion:
+            earlier = select(Metamodel).where(
+                Metamodel.role == metamodel.role,
+                func.coalesce(Metamodel.learned_from["projects"], cast([], JSONB)) == cast([], JSONB),
+            )
+            again = session.scalars(earlier.order_by(Metamodel.promoted_at.desc().nulls_last()).limit(1)).one_or_none()
+            if again is not None:
+                again.state = MetamodelState.CHAMPION

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+from uuid import UUID
 
-from app.dependencies import SessionDep
-from app.knowledge import repository
-from app.knowledge.schemas import KnowledgeCount, KnowledgeRead, KnowledgeTaskRead
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.dependencies import BlobsDep, SessionDep, SettingsDep
+from app.http import Responses
+from app.knowledge import exchange, repository, service
+from app.knowledge.schemas import (
+    JobKnowledgeRead,
+    KnowledgeCount,
+    KnowledgeRead,
+    KnowledgeTaskRead,
+    MetamodelRead,
+    Similar,
+)
 from app.pagination import Page, PageDep, make_page
-from app.security import ReadCaller
+from app.security import ReadCaller, WriteCaller
 
 router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
+import_router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
+_ZIP: Responses = {200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
+_ZIP_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+jobs_router = APIRouter(prefix="/v1/jobs", tags=["knowledge"])
 
 
 @router.get("")
@@ -37,3 +58,49 @@ def list_knowledge_tasks(page: PageDep, session: SessionDep, caller: ReadCaller)
             created_at=row[0].created_at,
         ),
     )
+
+
+@router.post(":export", response_class=Response, responses=_ZIP)
+def export_knowledge(session: SessionDep, blobs: BlobsDep, caller: ReadCaller) -> Response:
+    """What the project's jobs left, as a zip for `:import`: Parquet and safetensors, no rows, no column names."""
+    return Response(
+        exchange.export_knowledge(session, blobs, caller.project_id),
+        media_type="application/zip",
+        headers={"Content-Disposition": 'attachment; filename="knowledge.zip"'},
+    )
+
+
+@import_router.post(":import", status_code=200, openapi_extra=_ZIP_BODY)
+async def import_knowledge(
+    request: Request, session: SessionDep, blobs: BlobsDep, settings: SettingsDep, caller: WriteCaller
+) -> KnowledgeCount:
+    """Add an export to the project's own knowledge. Again changes nothing."""
+    body = await request.body()
+    counts = await run_in_threadpool(exchange.import_knowledge, session, blobs, settings, caller.project_id, body)
+    return KnowledgeCount(**counts)
+
+
+@router.get("/similar")
+def list_similar(
+    task_id: UUID,
+    session: SessionDep,
+    caller: ReadCaller,
+    limit: Annotated[int, Query(ge=1, le=100, description="Tasks at most.")] = 10,
+) -> list[Similar]:
+    """Past tasks on which the same is likely to work, nearest first."""
+    return service.list_similar(session, caller.project_id, task_id, limit)
+
+
+@router.get("/metamodels")
+def list_metamodels(page: PageDep, session: SessionDep, _: ReadCaller) -> Page[MetamodelRead]:
+    """Every version of what was learned across tasks, newest first."""
+    rows = repository.list_metamodels(session, page)
+    return make_page(
+        rows, page, lambda row: row.id, lambda row: MetamodelRead.model_validate(row, from_attributes=True)
+    )
+
+
+@jobs_router.get("/{job_id:id}/knowledge")
+def explain_job(job_id: UUID, session: SessionDep, caller: ReadCaller) -> JobKnowledgeRead:
+    """What the job knew when it began: similar past tasks and why, and what each source of proposals brought."""
+    return service.explain_job(session, caller.project_id, job_id)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from workers.engine.types import TaskKind
 
@@ -33,3 +34,65 @@ class KnowledgeTaskRead(BaseModel):
     metafeatures: dict[str, float | None]
     evaluations: int
     created_at: datetime
+
+
+class Similar(BaseModel):
+    """A past task near another one."""
+
+    task_id: UUID
+    own: bool = Field(description="Of the caller's project; else shared, or shipped with the package.")
+    kind: TaskKind
+    distance: float = Field(ge=0)
+    shared_traits: list[str] = Field(description="Metafeatures in which the two are most alike.")
+
+
+class Neighbour(Similar):
+    """A past task that a job learned from."""
+
+    likeness: float = Field(ge=0, le=1, description="Its share of what was said before the first trial.")
+
+
+class SourceRead(BaseModel):
+    """What one source of proposals brought."""
+
+    source: str = Field(
+        description="neighbour, surrogate, portfolio, optimiser: knowledge; default, halving, random: cold"
+    )
+    trials: int
+    seconds: float = Field(description="Of its trials, one core.")
+    best_score: float | None = Field(description="Best of its fully evaluated trials, in the metric's usual sense.")
+    improvements: int = Field(description="How often one of its trials became the best so far.")
+    gain: float = Field(description="By how much those lowered the loss of the best so far, beyond the first trial.")
+
+
+class JobKnowledgeRead(BaseModel):
+    """What a job knew when it began, and what that brought."""
+
+    knowledge: str = Field(description="off, own or shared, as asked for")
+    contribute: str = Field(description="none, own or shared, as asked for")
+    is_warm: bool = Field(description="Past tasks told it where to begin.")
+    tasks: int = Field(description="Past tasks that it learned from.")
+    evaluations: int = Field(description="Their trials.")
+    configurations: int = Field(description="Different ones among them.")
+    metamodels: dict[str, Any] = Field(description="The versions in use, by role.")
+    neighbours: list[Neighbour] = Field(description="The past tasks that are most like it.")
+    seconds_saved: float | None = Field(
+        description="Estimated on the past tasks most like it: by how many seconds of theirs knowledge reaches sooner "
+        "what the hand-written order ends at. null: not known."
+    )
+    sources: list[SourceRead]
+
+
+class MetamodelRead(BaseModel):
+    """A version of what was learned across tasks."""
+
+    id: UUID
+    role: str
+    name: str
+    version: int
+    state: str
+    sha256: str
+    learned_from: dict[str, Any]
+    replay: dict[str, Any] = Field(description="How it did on tasks that nothing trains on.")
+    created_at: datetime
+    promoted_at: datetime | None

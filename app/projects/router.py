@@ -32,7 +32,9 @@ keys_router = APIRouter(prefix="/v1/keys", tags=["projects"])
 @router.post("", status_code=201)
 def create_project(body: ProjectCreate, session: SessionDep, settings: SettingsDep, _: OperatorCaller) -> ProjectRead:
     """Make a project. Needs the scope `operator`."""
-    return service.read_project(service.create_project(session, body.name, body.quotas), settings)
+    return service.read_project(
+        service.create_project(session, body.name, body.quotas, shares_knowledge=body.shares_knowledge), settings
+    )
 
 
 @router.get("")
@@ -53,11 +55,20 @@ def get_project(project_id: ProjectId, session: SessionDep, settings: SettingsDe
 
 @router.patch("/{project_id}")
 def update_project(
-    project_id: ProjectId, body: ProjectUpdate, session: SessionDep, settings: SettingsDep, caller: OperatorCaller
+    project_id: ProjectId, body: ProjectUpdate, session: SessionDep, settings: SettingsDep, caller: AdminCaller
 ) -> ProjectRead:
-    """Change quotas; null goes back to the service's default. Needs the scope `operator`."""
+    """Change sharing (needs the scope `admin`), or quotas (`operator`; null goes back to the service's default)."""
     wanted = caller.project_id if project_id == "current" else project_id
-    return service.read_project(service.update_quotas(session, wanted, body.quotas), settings)
+    return service.read_project(service.update_project(session, caller, wanted, body), settings)
+
+
+@router.delete("/{project_id}", status_code=204)
+def delete_project(project_id: UUID, session: SessionDep, caller: OperatorCaller) -> None:
+    """Delete a project with its datasets, jobs, models, keys and knowledge. Needs the scope `operator`.
+
+    Metamodels that learned from its shared tasks are retired; files follow within the hour.
+    """
+    service.delete_project(session, caller, project_id)
 
 
 @keys_router.post("", status_code=201)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
 
 from app.security import KeyScope
 from app.text import Name
@@ -28,14 +28,20 @@ class ProjectCreate(BaseModel):
 
     name: Name
     quotas: Quotas = Quotas()
+    shares_knowledge: StrictBool = Field(
+        False, description="Jobs with contribute=shared let every project learn from them."
+    )
 
 
 class ProjectUpdate(BaseModel):
-    """Other quotas."""
+    """What to change; what is absent stays."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"quotas": {"running_jobs": 4}}]})
 
-    quotas: Quotas
+    quotas: Quotas | None = None
+    shares_knowledge: StrictBool | None = Field(
+        None, description="false: also what was shared is the project's own again."
+    )
 
 
 class Usage(BaseModel):
@@ -60,6 +66,7 @@ class ProjectRead(BaseModel):
     id: UUID
     name: str
     quotas: EffectiveQuotas
+    shares_knowledge: bool
     created_at: datetime
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Forbidden, InvalidRequest, NotFound, QuotaExceeded
+from app.knowledge import repository as knowledge
 from app.projects import repository
 from app.projects.schemas import (
     EffectiveQuotas,
@@ -18,6 +19,7 @@ from app.projects.schemas import (
     KeyRead,
     ProjectDetail,
     ProjectRead,
+    ProjectUpdate,
     Quotas,
     Usage,
 )
@@ -31,13 +33,13 @@ def ensure_project(session: Session, name: str) -> Project:
     return repository.find_project_by_name(session, name) or create_project(session, name, Quotas())
 
 
-def create_project(session: Session, name: str, quotas: Quotas) -> Project:
+def create_project(session: Session, name: str, quotas: Quotas, *, shares_knowledge: bool = False) -> Project:
     """A new project.
 
     Raises:
         Conflict: the name is taken.
     """
-    project = Project(name=name, quotas=quotas.model_dump(exclude_none=True))
+    project = Project(name=name, quotas=quotas.model_dump(exclude_none=True), shares_knowledge=shares_knowledge)
     try:
         with session.begin_nested():
             session.add(project)
@@ -85,18 +87,46 @@ def create_key_for(session: Session, caller: Caller, body: KeyCreate) -> KeyCrea
     return KeyCreated(**KeyRead.model_validate(key).model_dump(), secret=secret)
 
 
-def update_quotas(session: Session, project_id: UUID, quotas: Quotas) -> Project:
-    """Set the quotas that are given, leave the others.
+def update_project(session: Session, caller: Caller, project_id: UUID, body: ProjectUpdate) -> Project:
+    """Set what is given, leave the rest: quotas by an operator, sharing by whoever administers the project.
+
+    Raises:
+        NotFound: no such project, or none of the caller's.
+        Forbidden: quotas, and the caller is no operator.
+    """
+    is_operator = caller.has(KeyScope.OPERATOR)
+    project = repository.find_project(session, project_id, lock=True)
+    if project is None or not (is_operator or project_id == caller.project_id):
+        raise NotFound("No project with this id.")
+    if body.quotas is not None:
+        if not is_operator:
+            raise Forbidden("Quotas are changed by an operator: your key lacks the scope 'operator'.")
+        changes = body.quotas.model_dump(exclude_unset=True)
+        project.quotas = {name: value for name, value in {**project.quotas, **changes}.items() if value is not None}
+    if body.shares_knowledge is not None:
+        project.shares_knowledge = body.shares_knowledge
+        if not body.shares_knowledge:
+            knowledge.stop_sharing(session, project_id)
+    return project
+
+
+def delete_project(session: Session, caller: Caller, project_id: UUID) -> None:
+    """Delete a project with everything in it: datasets, jobs, models, keys and what others learned from it.
 
     Raises:
         NotFound: no such project.
+        Conflict: a job has not ended, or it is the caller's own.
     """
     project = repository.find_project(session, project_id, lock=True)
     if project is None:
         raise NotFound("No project with this id.")
-    changes = quotas.model_dump(exclude_unset=True)
-    project.quotas = {name: value for name, value in {**project.quotas, **changes}.items() if value is not None}
-    return project
+    if project_id == caller.project_id:
+        raise Conflict("Your own key would go with it: use a key of another project.", code="own_project")
+    unfinished = {"queued", "running", "cancelling"} & repository.count_jobs(session, project_id).keys()
+    if unfinished:
+        raise Conflict("The project has jobs that have not ended; cancel them first.", code="job_not_ended")
+    knowledge.retire_learned_from(session, project_id)
+    session.delete(project)
 
 
 def effective_quotas(project: Project, settings: Settings) -> EffectiveQuotas:
@@ -134,6 +164,7 @@ def read_project(project: Project, settings: Settings) -> ProjectRead:
         id=project.id,
         name=project.name,
         quotas=effective_quotas(project, settings),
+        shares_knowledge=project.shares_knowledge,
         created_at=project.created_at,
     )
 

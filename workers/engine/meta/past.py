@@ -30,6 +30,7 @@ class Past:
     configurations: Sequence[Configuration]
     losses: Array  #: (tasks, configurations), lower is better, finite
     likeness: Array | None = None  #: (tasks,) how alike this task they seem before any trial, sum one; None: all alike
+    seconds: Array | None = None  #: (tasks, configurations) that trials took there, NaN where nobody knows
 
     @cached_property
     def weights(self) -> Array:
@@ -41,7 +42,12 @@ class Past:
         places = [place for place, one in enumerate(self.configurations) if space.has(one)]
         if not places or not len(self.losses):
             return None
-        return Past([self.configurations[place] for place in places], self.losses[:, places], self.likeness)
+        return Past(
+            [self.configurations[place] for place in places],
+            self.losses[:, places],
+            self.likeness,
+            None if self.seconds is None else self.seconds[:, places],
+        )
 
     @cached_property
     def regrets(self) -> Array:

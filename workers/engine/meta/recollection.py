@@ -31,6 +31,7 @@ class Recollection:
     tasks: Sequence[int]  #: place of the task
     keys: Sequence[str]  #: of the configuration
     losses: Sequence[float]
+    seconds: Sequence[float]
 
     def to_past(
         self, configurations: Mapping[str, Configuration], likeness: Array
@@ -42,10 +43,11 @@ class Recollection:
             likeness: (tasks,), at least 0.
         """
         order = {key: place for place, key in enumerate(sorted(configurations))}
-        matrix = np.full((len(likeness), len(order)), np.nan)
-        for task, key, loss in zip(self.tasks, self.keys, self.losses, strict=True):
+        matrix, seconds = np.full((2, len(likeness), len(order)), np.nan)
+        for task, key, loss, took in zip(self.tasks, self.keys, self.losses, self.seconds, strict=True):
             if key in order:
                 matrix[task, order[key]] = _WORST if np.isnan(loss) else min(max(loss, 0.0), _WORST)
+                seconds[task, order[key]] = took
         tried = ~np.isnan(matrix)
         fewest = max(_FEWEST_TASKS, _LEAST_SHARE * tried.any(axis=1).sum())
         columns = np.flatnonzero(tried.sum(axis=0) >= fewest)
@@ -59,6 +61,7 @@ class Recollection:
             [configurations[names[column]] for column in columns],
             np.maximum(filled, 0.0),
             weights / weights.sum() if weights.sum() > 0 else None,
+            seconds[np.ix_(rows, columns)],
         )
         return past, rows
 

@@ -1,7 +1,7 @@
 """The default strategy. Cold: hand-written configurations, cheap and strong first, then halving near what works.
 
-Warm: what past tasks say of this one decides what comes next, gain against seconds; every fourth proposal is a cold one
-all the same, so that bad knowledge costs little. Where the past promises nothing more, the search goes on as a cold one.
+Warm: what past tasks say of this one decides what comes next, gain against seconds; every fourth proposal is cold all
+the same, so that bad knowledge costs little. Where the past promises nothing more, the search goes on as a cold one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to ho
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 _COLD_EVERY = 4  # proposals of a warm search, one is cold
 _LEAST_GAIN = 0.002  # of a task's range of losses: where the past promises less, it has nothing more to say
-_DEAR = 0.7  # power of predicted seconds by which gains are divided
+_DEAR = 1.0  # power of predicted seconds by which gains are divided
 
 
 class Auto:
