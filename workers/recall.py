@@ -11,7 +11,6 @@ from uuid import UUID
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
@@ -22,6 +21,7 @@ from app.knowledge.traits import shared_traits
 from workers.description import describe
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
+from workers.engine.meta.likeness import likeness_of
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.past import Past
 from workers.engine.meta.recollection import Recollection
@@ -34,7 +34,6 @@ from workers.problem import Problem
 log = structlog.get_logger(__name__)
 
 _SHOWN = 10  # neighbours that are explained
-_NEAR = 12  # the distance of this neighbour is what counts as near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +149,6 @@ def _saved(past: Past, space: Space) -> float | None:
     return None if saved is None else round(saved, 2)
 
 
-def likeness_of(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(tasks,) from ascending distances: what is as near as the twelfth counts, what is twice as far hardly."""
-    if not len(distances):
-        return distances
-    near = max(float(distances[min(_NEAR, len(distances)) - 1]), 1e-6)
-    return np.asarray(np.exp(-0.5 * (distances / near) ** 2) + 1e-3)
-
-
 def pack(past: Past) -> bytes:
     """As a file without pickle."""
     buffer = io.BytesIO()
@@ -184,4 +175,3 @@ def _usable(space: Space, rows: Sequence[tuple[str, Configuration, str]]) -> dic
         for key, configuration, version in rows
         if space.has(configuration) and space.version_of(configuration["learner"]) == version
     }
-
