@@ -5,8 +5,8 @@
 
 Ten folds by group: a strategy sees the other folds' tasks, then asks for recorded trials of one task, one after
 another, each taking the seconds that it took. Cold is `auto` without a past, through its opening. Printed are the mean
-best regret at k trials and at shares of cold's seconds, and by how much sooner than cold each reaches the score at which
-cold ends, with 95 % intervals over tasks.
+best regret at k trials and at shares of cold's seconds, and by how much sooner than cold each reaches the score that
+cold ends at, with 95 % intervals over tasks.
 """
 
 from __future__ import annotations

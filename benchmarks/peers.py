@@ -5,7 +5,8 @@
     python -m benchmarks.peers --seconds 60 --seeds 0 --report
 
 Same rows (75/25), cores (all of this machine, meant for two) and budget for all; one system at a time, nothing else
-beside it. Warmstart runs as a fresh service with an empty knowledge store and is asked over HTTP, training time being
+beside it. Warmstart runs as a fresh service, `warmstart` with knowledge off and `warmstart_warm` with what the package
+ships, neither contributing; it is asked over HTTP, training time being
 that of the job from submission to the committed end; a rival runs in a process of its own (`benchmarks/peer.py` has
 its settings), its imports not counted. Every result is saved as it comes, with the test predictions beside it; what
 is there is not run again. Loss: 1 - AUC, log loss, RMSE. A system that fails ranks last and is counted.
@@ -41,6 +42,9 @@ from benchmarks.stack import running_stack
 from workers.corpus import CorpusTask, Split, read_tasks, split
 
 PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
+WARM = "warmstart_warm"
+OURS: dict[str, dict[str, Any]] = {US: {}, WARM: {"knowledge": "shared"}}
+SYSTEMS = (*OURS, *PEERS)
 _PYTHON = Path(".venv-peers/bin/python")
 _MEASURED = Path(__file__).with_name("measured")
 _KEPT = ("loss", "seconds", "waited_s", "predict_1000_s", "peak_mb", "trials")
@@ -57,7 +61,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--split", default="bench", choices=["bench", "train"])
     parser.add_argument("--tasks", nargs="*", help="only these")
-    parser.add_argument("--systems", nargs="*", default=[US, *PEERS], choices=[US, *PEERS])
+    parser.add_argument("--systems", nargs="*", default=[US, *PEERS], choices=SYSTEMS)
     parser.add_argument("--out", type=Path, default=Path("results/peers"))
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
@@ -96,7 +100,7 @@ class Runs:
         """Write all that was measured to one file that is committed."""
         kept: dict[str, dict[str, Result]] = {}
         for task, seed in product(tasks, seeds):
-            each = {system: self.read(task, seed, system) for system in (US, *PEERS)}
+            each = {system: self.read(task, seed, system) for system in SYSTEMS}
             kept[f"{task.name}-{seed}"] = {
                 system: {key: result[key] for key in _KEPT if key in result} | _without_details(result)
                 for system, result in each.items()
@@ -134,22 +138,24 @@ class Runs:
             print(f"{task.name:<24}seed {seed}  {system:<18}{_line(result)}", flush=True)
 
     def _run(self, system: str, task: CorpusTask, parts: Split, seed: int) -> tuple[np.ndarray | None, Result]:
-        if system == US:
-            return run_warmstart(task, parts, self.seconds, seed)
+        if system in OURS:
+            return run_warmstart(task, parts, self.seconds, seed, **OURS[system])
         return run_peer(system, task, parts, self.seconds, seed)
 
     def _path(self, task: CorpusTask, seed: int, system: str, suffix: str) -> Path:
         return self.folder / f"{task.name}-{seed}" / f"{system}.{suffix}"
 
 
-def run_warmstart(task: CorpusTask, parts: Split, seconds: float, seed: int) -> tuple[np.ndarray | None, Result]:
+def run_warmstart(
+    task: CorpusTask, parts: Split, seconds: float, seed: int, **spec: Any
+) -> tuple[np.ndarray | None, Result]:
     """A fresh service, one job, its model's predictions."""
     with running_stack() as stack:
         time.sleep(_WARM_S)
         with PeakMemory(stack.pid) as memory:
             try:
                 prediction, details = warmstart(
-                    stack.client, task, parts.train, parts.test, seconds, seed, parts.classes
+                    stack.client, task, parts.train, parts.test, seconds, seed, parts.classes, **spec
                 )
             except (RuntimeError, ClientError) as error:
                 return None, {"error": str(error)}

@@ -81,7 +81,7 @@ def warmstart(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Predictions of the model that the service makes of the training rows, and what the job says of itself.
 
-    `more` goes into the job spec.
+    `more` goes into the job spec. The search is cold, and leaves nothing, unless it says otherwise.
     """
     dataset = client.upload(as_csv(train), name=f"{task.name}.csv")
     spec = {
@@ -91,6 +91,8 @@ def warmstart(
         "metric": baselines.METRICS[task.kind],
         "budget": {"seconds": seconds},
         "seed": seed,
+        "knowledge": "off",
+        "contribute": "none",
         **more,
     }
     if task.kind == "binary":

@@ -22,9 +22,9 @@ from workers.description import describe
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
 from workers.engine.meta.likeness import likeness_of
+from workers.engine.meta.matrix import Attempts
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.past import Past
-from workers.engine.meta.recollection import Recollection
 from workers.engine.meta.saving import seconds_saved
 from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration
@@ -118,7 +118,7 @@ def gather(
     configurations = _usable(space, repository.list_configurations(session, set(keys)))
     distances = np.array([task.distance for task in near])
     likeness = likeness_of(distances)
-    made = Recollection(tasks, keys, losses, seconds).to_past(configurations, likeness) if near else None
+    made = Attempts(tasks, keys, losses, seconds).to_past(configurations, likeness) if near else None
     past, used = (None, np.array([], dtype=np.intp)) if made is None else made
     summary = {
         "metamodels": {metamodel.role: {"id": str(metamodel.id), "name": metamodel.name, "version": metamodel.version}},

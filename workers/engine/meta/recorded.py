@@ -17,8 +17,8 @@ from ..types import Configuration, TaskKind, Trial, TrialStatus
 from .constants import relative_loss
 from .evaluations import key_of
 from .likeness import likeness_of
+from .matrix import Attempts
 from .past import Past
-from .recollection import Recollection
 
 Array = NDArray[np.float64]
 
@@ -161,7 +161,7 @@ def past_of(
     if not rows:
         return None
     numbers, keys, losses, seconds = zip(*rows, strict=True)
-    made = Recollection(numbers, keys, losses, seconds).to_past(configurations, likeness_of(distances[order]))
+    made = Attempts(numbers, keys, losses, seconds).to_past(configurations, likeness_of(distances[order]))
     return None if made is None else made[0]
 
 

@@ -22,7 +22,7 @@ _WORST = 1.5  # relative loss at most: how much worse than a constant does not m
 
 
 @dataclass(frozen=True)
-class Recollection:
+class Attempts:
     """What was tried where: parallel lists, one entry an evaluation.
 
     Losses are relative to the best constant prediction's; NaN: tried, and failed.
