@@ -21,6 +21,7 @@ from app.database import KEEPALIVE, Database
 from app.garbage import collect_garbage
 from app.jobs import queue, recovery
 from app.jobs.events import QUEUE_CHANNEL
+from app.knowledge import training
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ class Dispatcher:
             lost = recovery.requeue_expired(session, lease_s=self._lease_s, max_attempts=self._settings.max_attempts)
         if lost:
             log.warning("%d jobs had lost their lease", lost)
+        with self._database.transaction() as session:
+            training.train_when_due(session, self._settings)
 
     def _send(self) -> None:
         try:

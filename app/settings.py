@@ -82,6 +82,10 @@ class Settings(BaseSettings):
 
     # Knowledge
     seed_knowledge: bool = Field(True, description="Load the past tasks that the package ships, once, when migrating.")
+    train_seconds: float = Field(900, gt=0, le=86_400, description="Budget of one training of metamodels.")
+    train_every_tasks: int = Field(
+        0, ge=0, description="Train metamodels whenever so many tasks were shared since the last time; 0: when asked."
+    )
     knowledge_import_max_bytes: int = Field(50_000_000, ge=1000, description="Largest archive imported, as sent.")
     knowledge_unpacked_max_bytes: int = Field(200_000_000, ge=1000, description="The same, unpacked.")
     recall_tasks: int = Field(300, ge=3, le=5_000, description="Nearest past tasks that a job learns from.")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.knowledge.archive import open_archive
 from app.knowledge.loading import SEED
+from workers.engine.meta.judging import SHARES
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.past import Past
 from workers.engine.meta.recorded import Found, RecordedTask, is_alike, past_of, replay
@@ -29,7 +30,6 @@ from workers.engine.types import Configuration, TaskKind
 Array = NDArray[np.float64]
 
 STEPS = (1, 3, 5, 10, 20, 30)
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
 _FOLDS = 10
 _BOOTSTRAP = 2_000
 
@@ -70,7 +70,7 @@ def past_without(tasks: Sequence[RecordedTask], configurations: Mapping[str, Con
     """What the tasks of other folds and of the same sort of target say to one task."""
     mine = tasks[place]
     others = [each for each in tasks if is_alike(each.kind, mine.kind) and fold_of(each.group) != fold_of(mine.group)]
-    embedding = MetafeatureEmbedding.train([each.metafeatures for each in others])
+    embedding = MetafeatureEmbedding.train(others)
     here = embedding.embed(mine.metafeatures)
     distances = np.array([np.linalg.norm(embedding.embed(each.metafeatures) - here) for each in others])
     return past_of(others, distances, configurations)

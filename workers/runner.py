@@ -25,6 +25,7 @@ from app.jobs import leases
 from app.jobs.leases import Fenced, Lease
 from app.logging import configure_logging
 from app.settings import Settings, get_settings
+from workers import training
 from workers.contribution import contribute
 from workers.engine.errors import EngineError
 from workers.engine.evaluation.pool import warm_up
@@ -84,6 +85,12 @@ def _run(settings: Settings, message: dict[str, Any], speech: IO[str]) -> None:
     journal = DatabaseJournal(database, Blobs(settings.blobs), settings, lease)
     with structlog.contextvars.bound_contextvars(job_id=message["job_id"], epoch=lease.epoch):
         try:
+            with database.transaction() as session:
+                is_training = training.is_training(session, lease.job_id)
+            if is_training:
+                training.train(journal, folder)
+                print(COMMITTED, file=speech)
+                return
             problem = load_problem(settings, journal)
             known = recall(journal, problem)
             result = _solve(problem, known, journal, message, folder)

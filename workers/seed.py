@@ -37,6 +37,7 @@ from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space, canonical
 from workers.engine.types import Proposal, Scheme, Source, Task, TaskKind, Trial, Validation
@@ -160,7 +161,9 @@ def pack(folder: Path, archive: Path) -> None:
             ]
     (archive / "metamodels").mkdir(parents=True, exist_ok=True)
     learns = [task for task in known.values() if not is_replay(task.group)]
-    embedding = MetafeatureEmbedding.train([task.metafeatures for task in learns])
+    embedding = MetafeatureEmbedding.train(
+        [RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants) for task in learns]
+    )
     shipped = ShippedMetamodel(
         role=embedding.role,
         name=embedding.name,

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import BigInteger, Uuid
 
 from app.datasets.tables import Dataset
-from app.jobs.tables import Job, JobEvent, JobState, TrialRow
+from app.jobs.tables import Job, JobEvent, JobPurpose, JobState, TrialRow
 from app.models.tables import Model
 from app.pagination import PageRequest
 
 JobAndModel = Row[Job, UUID]  #: the id is None without a model
-_JOBS: Select[Job, UUID] = select(Job, Model.id).outerjoin(Model, Model.job_id == Job.id)
+_JOBS: Select[Job, UUID] = (
+    select(Job, Model.id).outerjoin(Model, Model.job_id == Job.id).where(Job.purpose == JobPurpose.SOLVE)
+)
 
 
 def find_dataset(session: Session, project_id: UUID, dataset_id: UUID) -> Dataset | None:
@@ -35,7 +37,7 @@ def find_job(session: Session, project_id: UUID, job_id: UUID) -> JobAndModel | 
 
 def lock_job(session: Session, project_id: UUID, job_id: UUID) -> Job | None:
     """A job whose row nobody else changes until commit."""
-    query = select(Job).where(Job.id == job_id, Job.project_id == project_id)
+    query = select(Job).where(Job.id == job_id, Job.project_id == project_id, Job.purpose == JobPurpose.SOLVE)
     return session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
 
 

@@ -94,7 +94,7 @@ def extend_job(session: Session, project_id: UUID, job_id: UUID, body: JobExtend
         job.spec = spec
         _changed(session, job, kind="budget", data={"budget": spec["budget"]})
         return get_job(session, project_id, job_id)
-    if repository.find_dataset(session, project_id, job.dataset_id) is None:
+    if job.dataset_id is None or repository.find_dataset(session, project_id, job.dataset_id) is None:
         raise Conflict("The job's dataset has been deleted.", code="dataset_deleted")
     seconds = job.spec["budget"]["seconds"]
     child = Job(

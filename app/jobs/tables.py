@@ -30,6 +30,13 @@ class JobState(StrEnum):
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
+class JobPurpose(StrEnum):
+    """What a job is for. Both kinds are queued, leased and fenced alike."""
+
+    SOLVE = "solve"  #: a client's task
+    TRAIN = "train"  #: metamodels on what is known
+
+
 class Job(Base):
     """A request to solve a task within a budget. This row is the truth; messages only carry its id."""
 
@@ -38,6 +45,7 @@ class Job(Base):
         CheckConstraint(
             "state IN ('queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled')", name="state_known"
         ),
+        CheckConstraint("purpose <> 'solve' OR dataset_id IS NOT NULL", name="has_dataset"),
         Index("ix_jobs_queued", "project_id", "priority", "id", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_leased", "lease_until", postgresql_where=text("state IN ('running', 'cancelling')")),
         Index("ix_jobs_project_id", "project_id", "id"),
@@ -45,7 +53,9 @@ class Job(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(default=JobPurpose.SOLVE)
+    #: None in jobs that train metamodels
+    dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
     parent_job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
     name: Mapped[str | None]
     labels: Mapped[dict[str, Any]] = mapped_column(default=dict)

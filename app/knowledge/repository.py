@@ -114,6 +114,12 @@ def keep_embedding(session: Session, task_id: UUID, metamodel_id: UUID, embeddin
     session.execute(upsert)
 
 
+def list_unplaced(session: Session, metamodel_id: UUID, limit: int) -> list[KnowledgeTask]:
+    """Tasks that an embedding has not placed yet."""
+    placed = select(KnowledgeEmbedding.task_id).where(KnowledgeEmbedding.metamodel_id == metamodel_id)
+    return list(session.scalars(select(KnowledgeTask).where(KnowledgeTask.id.not_in(placed)).limit(limit)))
+
+
 def is_visible(project_id: UUID, scope: str) -> ColumnElement[bool]:
     """Tasks that a project may learn from: seed and its own; with scope "shared" also what others share."""
     visible = KnowledgeTask.project_id.is_(None) | (KnowledgeTask.project_id == project_id)
@@ -300,6 +306,7 @@ def retire_learned_from(session: Session, project_id: UUID) -> None:
     for metamodel in session.scalars(select(Metamodel).where(taught).with_for_update()):
         was_champion = metamodel.state == MetamodelState.CHAMPION
         metamodel.state = MetamodelState.RETIRED
+        metamodel.learned_from = {**metamodel.learned_from, "forgotten": True}
         session.flush()
         if was_champion:
             earlier = select(Metamodel).where(

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.dependencies import BlobsDep, SessionDep, SettingsDep
 from app.http import Responses
-from app.knowledge import exchange, repository, service
+from app.knowledge import exchange, repository, service, training
 from app.knowledge.schemas import (
     JobKnowledgeRead,
     KnowledgeCount,
@@ -18,9 +18,10 @@ from app.knowledge.schemas import (
     KnowledgeTaskRead,
     MetamodelRead,
     Similar,
+    TrainingRead,
 )
 from app.pagination import Page, PageDep, make_page
-from app.security import ReadCaller, WriteCaller
+from app.security import OperatorCaller, ReadCaller, WriteCaller
 
 router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
 import_router = APIRouter(prefix="/v1/knowledge", tags=["knowledge"])
@@ -98,6 +99,38 @@ def list_metamodels(page: PageDep, session: SessionDep, _: ReadCaller) -> Page[M
     return make_page(
         rows, page, lambda row: row.id, lambda row: MetamodelRead.model_validate(row, from_attributes=True)
     )
+
+
+@router.post("/metamodels/{metamodel_id:id}:promote")
+def promote_metamodel(metamodel_id: UUID, session: SessionDep, _: OperatorCaller) -> MetamodelRead:
+    """Use this version from now on: roll back, or overrule a verdict. Needs the scope `operator`."""
+    return MetamodelRead.model_validate(training.promote(session, metamodel_id), from_attributes=True)
+
+
+@router.post(":train", status_code=202)
+def train_metamodels(
+    response: Response, session: SessionDep, settings: SettingsDep, caller: OperatorCaller
+) -> TrainingRead:
+    """Train metamodels on all that is shared; one that is proven better takes its role. Needs the scope `operator`.
+
+    While a training waits or runs, asking again answers that one.
+    """
+    job = training.request_training(session, caller.project_id, settings)
+    response.headers["Location"] = f"/v1/knowledge/trainings/{job.id}"
+    response.headers["Retry-After"] = "5"
+    return TrainingRead.from_row(job)
+
+
+@router.get("/trainings")
+def list_trainings(page: PageDep, session: SessionDep, _: ReadCaller) -> Page[TrainingRead]:
+    """Trainings, newest first."""
+    return make_page(training.list_trainings(session, page), page, lambda row: row.id, TrainingRead.from_row)
+
+
+@router.get("/trainings/{training_id}")
+def get_training(training_id: UUID, session: SessionDep, _: ReadCaller) -> TrainingRead:
+    """A training, its progress and its verdicts."""
+    return TrainingRead.from_row(training.find_training(session, training_id))
 
 
 @jobs_router.get("/{job_id:id}/knowledge")

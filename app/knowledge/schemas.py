@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from app.jobs.schemas import JobError
+from app.jobs.tables import Job, JobState
 from workers.engine.types import TaskKind
 
 
@@ -96,3 +98,20 @@ class MetamodelRead(BaseModel):
     replay: dict[str, Any] = Field(description="How it did on tasks that nothing trains on.")
     created_at: datetime
     promoted_at: datetime | None
+
+
+class TrainingRead(BaseModel):
+    """A job that trains metamodels on all that is shared, and lets them challenge the champions."""
+
+    id: UUID
+    state: JobState
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: dict[str, Any] = Field(description="What it does; in the end each challenger, its verdict, and why.")
+    error: JobError | None
+
+    @classmethod
+    def from_row(cls, row: Job) -> TrainingRead:
+        """A training as clients see it."""
+        return cls.model_validate(row, from_attributes=True)

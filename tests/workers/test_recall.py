@@ -21,6 +21,7 @@ from app.projects.tables import Project
 from tests.workers.test_runner import Works, leaderboard, works  # noqa: F401
 from workers.engine.catalog import LEARNERS
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.recorded import RecordedTask
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
 
@@ -56,7 +57,9 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours") -> None:
                 )
             )
     (folder / "metamodels").mkdir(parents=True)
-    embedding = MetafeatureEmbedding.train([task.metafeatures for task in tasks])
+    embedding = MetafeatureEmbedding.train(
+        [RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants) for task in tasks]
+    )
     shipped = ShippedMetamodel(role="embedding", name="metafeatures", file="metamodels/m.safetensors", learned_from={})
     embedding.save(folder / shipped.file)
     points = [(task.fingerprint, shipped.file, embedding.embed(task.metafeatures).tolist()) for task in tasks]

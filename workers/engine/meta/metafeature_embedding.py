@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from .recorded import RecordedTask
+
 Array = NDArray[np.float64]
 
 _MOST = 64  # numbers of an embedding
@@ -30,8 +32,9 @@ class MetafeatureEmbedding:
         self._moments = moments  #: (metafeatures, 2): mean and deviation
 
     @classmethod
-    def train(cls, metafeatures: Sequence[Mapping[str, float]]) -> MetafeatureEmbedding:
-        """From past tasks' metafeatures, (tasks,) dictionaries."""
+    def train(cls, tasks: Sequence[RecordedTask]) -> MetafeatureEmbedding:
+        """On past tasks' metafeatures; how configurations rank on them is not asked."""
+        metafeatures = [task.metafeatures for task in tasks]
         counts: dict[str, int] = {}
         for one in metafeatures:
             for name in one:

@@ -1,0 +1,132 @@
+"""Trainings: who wins takes over, who does not waits, and both can be undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import select, text
+
+from app.database import Base
+from app.jobs.tables import JobState
+from app.knowledge import training
+from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
+from app.knowledge.loading import load_archive
+from app.knowledge.repository import TaskDescription
+from app.knowledge.tables import KnowledgeEmbedding, Metamodel
+from tests.workers.test_runner import Works, works  # noqa: F401
+from workers.engine.catalog import LEARNERS
+from workers.engine.meta.judging import FEWEST_GROUPS, judge
+from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.recorded import RecordedTask
+from workers.engine.meta.replay import is_replay
+from workers.engine.space import Space
+from workers.engine.types import TaskKind
+
+#: Each sort of task has a learner that is best on it; a trait tells the sorts apart.
+SORTS = ("svm", "random_forest", "naive_bayes", "network")
+
+
+def make_archive(folder: Path, groups: int, champion: MetafeatureEmbedding) -> None:
+    rng = np.random.default_rng(0)
+    space = Space(LEARNERS, TaskKind.BINARY)
+    tasks, evaluations = [], []
+    for number in range(groups):
+        sort = number % len(SORTS)
+        seen = {"rows": 200.0, "columns": 5.0, "trait": float(sort * 5), "noise": float(rng.normal())}
+        name = f"past {number}"
+        values = {"metafeatures": seen, "constants": {"roc_auc": 0.5}}
+        tasks.append(TaskDescription(fingerprint=name, group=name, kind="binary", **values))
+        for configuration in space.defaults():
+            score = 0.95 if configuration["learner"] == SORTS[sort] else 0.6 + 0.05 * float(rng.random())
+            evaluations.append((name, _evaluation(space, configuration, score)))
+    (folder / "metamodels").mkdir(parents=True)
+    shipped = ShippedMetamodel(role="embedding", name="metafeatures", file="metamodels/m.safetensors", learned_from={})
+    champion.save(folder / shipped.file)
+    points = [(task.fingerprint, shipped.file, champion.embed(task.metafeatures).tolist()) for task in tasks]
+    write_archive(folder, tasks, evaluations, [shipped], points)
+
+
+def _evaluation(space: Space, configuration: Any, score: float) -> dict[str, Any]:
+    return {
+        "configuration": dict(configuration),
+        "learner_version": space.version_of(configuration["learner"]),
+        "fidelity": {"rows": 1.0, "folds": None},
+        "status": "succeeded",
+        "metrics": {"roc_auc": score},
+        "cpu_seconds": 0.5,
+    }
+
+
+def blind(metafeatures: tuple[str, ...]) -> MetafeatureEmbedding:
+    """An embedding that looks at these only."""
+    rng = np.random.default_rng(1)
+    seen = [{name: float(8 * rng.normal()) for name in metafeatures} for _ in range(20)]
+    return MetafeatureEmbedding.train([RecordedTask("g", TaskKind.BINARY, each, {}) for each in seen])
+
+
+def load(works: Works, folder: Path) -> None:  # noqa: F811
+    names = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
+    with works.database.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(names)} CASCADE"))
+        load_archive(session, works.blobs, open_archive(folder))
+
+
+def train(works: Works) -> UUID:  # noqa: F811
+    with works.database.transaction() as session:
+        job_id = training.request_training(session, works.project_id, works.settings).id
+        assert training.request_training(session, works.project_id, works.settings).id == job_id
+    works.supervisor.run(job_id)
+    return job_id
+
+
+def states(works: Works) -> dict[int, str]:  # noqa: F811
+    with works.database.transaction() as session:
+        return {row.version: row.state for row in session.scalars(select(Metamodel))}
+
+
+def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(works: Works, tmp_path: Path) -> None:  # noqa: F811
+    groups = 200
+    assert sum(is_replay(f"past {number}") for number in range(groups)) >= FEWEST_GROUPS
+    make_archive(tmp_path / "archive", groups, blind(("noise",)))  # a champion that sees nothing that matters
+    load(works, tmp_path / "archive")
+    job = works.job(train(works))
+    assert job.state == JobState.SUCCEEDED
+    (verdict,) = job.progress["challengers"]
+    assert verdict["promoted"], verdict
+    assert 0 < verdict["low"] < verdict["gain"]
+    assert states(works) == {1: "retired", 2: "champion"}
+    with works.database.transaction() as session:
+        assert len(session.scalars(select(KnowledgeEmbedding)).all()) == 2 * groups
+        first = session.scalars(select(Metamodel).where(Metamodel.version == 1)).one()
+        training.promote(session, first.id)
+    assert states(works) == {1: "champion", 2: "retired"}
+
+
+def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: Path) -> None:  # noqa: F811
+    make_archive(tmp_path / "archive", 200, blind(("trait",)))  # a champion that sees what matters and nothing else
+    load(works, tmp_path / "archive")
+    (verdict,) = works.job(train(works)).progress["challengers"]
+    assert not verdict["promoted"]
+    assert verdict["gain"] <= 0
+    assert states(works) == {1: "champion", 2: "challenger"}
+
+
+def test_nothing_is_trained_on_too_little(works: Works, tmp_path: Path) -> None:  # noqa: F811
+    make_archive(tmp_path / "archive", 5, blind(("trait",)))
+    load(works, tmp_path / "archive")
+    job = works.job(train(works))
+    assert "are needed" in job.progress["detail"]
+    assert states(works) == {1: "champion"}
+
+
+@pytest.mark.parametrize(("groups", "won"), [(FEWEST_GROUPS - 1, False), (FEWEST_GROUPS, True)])
+def test_few_groups_decide_nothing_however_clear(groups: int, won: bool) -> None:
+    names = [str(number // 2) for number in range(2 * groups)]  # two tasks a group
+    champion = np.full(2 * groups, 0.5)
+    verdict = judge(names, champion, champion - 0.1)
+    assert (verdict.groups, verdict.is_won) == (groups, won)
+    assert not judge(names, champion, champion + np.random.default_rng(0).normal(size=2 * groups) * 0.1).is_won

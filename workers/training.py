@@ -1,0 +1,196 @@
+"""A training: metamodels learn from all that is shared, are judged on the replay groups, and used if proven better."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.ids import new_id
+from app.jobs import leases
+from app.jobs.journal import set_progress
+from app.jobs.tables import Job
+from app.knowledge import repository
+from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel, MetamodelState
+from app.knowledge.training import make_champion
+from workers.engine.meta.judging import Embedding, judge, regrets_with
+from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.recorded import RecordedTask
+from workers.engine.meta.replay import is_replay
+from workers.engine.types import Configuration, TaskKind
+from workers.journal import DatabaseJournal
+
+log = structlog.get_logger(__name__)
+
+_PROGRESS_S = 1.0
+_FEWEST_TASKS = 10
+_BATCH = 500  # tasks placed in one transaction
+
+
+class Training:
+    """One training under one lease."""
+
+    def __init__(self, journal: DatabaseJournal, folder: Path) -> None:
+        self._journal, self._folder = journal, folder
+        self._said = 0.0
+        self._verdicts: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """To its committed end."""
+        self._say("reading", force=True)
+        with self._journal.database.transaction() as session:
+            tasks, configurations, projects = read_shared(session)
+            champion = repository.find_champion(session, MetafeatureEmbedding.role)
+        learned = [task for task in tasks if not is_replay(task.group)]
+        judged = [task for task in tasks if is_replay(task.group)]
+        if champion is None or len(learned) < _FEWEST_TASKS:
+            detail = f"Only {len(learned)} tasks are shared that may be learned from; {_FEWEST_TASKS} are needed."
+            self._say("finished", force=True, detail=detail)
+            self._finish()
+            return
+        evaluations = sum(len(task.losses) for task in learned)
+        about = {"tasks": len(learned), "evaluations": evaluations, "projects": sorted(map(str, projects))}
+        self._challenge(champion, MetafeatureEmbedding.train(learned), about, learned, judged, configurations)
+        self._say("finished", force=True)
+        self._finish()
+
+    def _challenge(
+        self,
+        champion: Metamodel,
+        challenger: MetafeatureEmbedding,
+        about: dict[str, Any],
+        learned: Sequence[RecordedTask],
+        judged: Sequence[RecordedTask],
+        configurations: dict[str, Configuration],
+    ) -> None:
+        """Keep the challenger, judge it, promote it if it is proven better."""
+        file = self._folder / f"{challenger.name}.safetensors"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        challenger.save(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        if digest == champion.sha256:
+            self._verdicts.append({"name": challenger.name, "promoted": False, "why": "it is what the champion is"})
+            return
+        reigning = MetafeatureEmbedding.load(self._journal.blobs.path(champion.blob_key))
+        regrets = [self._regrets(each, learned, judged, configurations) for each in (reigning, challenger)]
+        verdict = judge([task.group for task in judged], *regrets)
+        blob = self._journal.blobs.put_file(f"metamodels/{new_id()}/{file.name}", file)
+
+        def keep(session: Session) -> UUID:
+            leases.hold(session, self._journal.lease)
+            latest = select(func.max(Metamodel.version)).where(Metamodel.name == challenger.name)
+            metamodel = Metamodel(
+                id=new_id(),
+                role=challenger.role,
+                name=challenger.name,
+                version=(session.scalars(latest).one() or 0) + 1,
+                state=MetamodelState.CHALLENGER,
+                blob_key=blob.key,
+                sha256=blob.sha256,
+                learned_from=about,
+                replay=asdict(verdict),
+            )
+            session.add(metamodel)
+            session.flush()
+            return metamodel.id
+
+        metamodel_id = self._journal.write(keep)
+        if verdict.is_won:
+            self._place_all(metamodel_id, challenger)
+            self._journal.write(lambda session: self._promote(session, metamodel_id))
+        why = "proven better" if verdict.is_won else "not proven better on enough replay groups"
+        self._verdicts.append(
+            {
+                "id": str(metamodel_id),
+                "name": challenger.name,
+                "promoted": verdict.is_won,
+                "why": why,
+                **asdict(verdict),
+            }
+        )
+
+    def _regrets(
+        self,
+        embedding: Embedding,
+        learned: Sequence[RecordedTask],
+        judged: Sequence[RecordedTask],
+        configurations: dict[str, Configuration],
+    ) -> np.ndarray:
+        def on_task(number: int) -> None:
+            self._say("judging", tasks=number, of=len(judged))
+
+        return regrets_with(embedding, learned, judged, configurations, on_task)
+
+    def _place_all(self, metamodel_id: UUID, embedding: MetafeatureEmbedding) -> None:
+        """Every task, also those that are not shared: their projects look for neighbours too."""
+        while True:
+
+            def place(session: Session) -> int:
+                leases.hold(session, self._journal.lease)
+                rows = repository.list_unplaced(session, metamodel_id, _BATCH)
+                for task in rows:
+                    point = embedding.embed(task.metafeatures).tolist()
+                    repository.keep_embedding(session, task.id, metamodel_id, point)
+                return len(rows)
+
+            if not self._journal.write(place):
+                return
+            self._say("placing tasks")
+
+    def _promote(self, session: Session, metamodel_id: UUID) -> None:
+        leases.hold(session, self._journal.lease)
+        make_champion(session, session.get_one(Metamodel, metamodel_id))
+
+    def _say(self, phase: str, *, force: bool = False, **more: Any) -> None:
+        if not force and time.monotonic() - self._said < _PROGRESS_S:
+            return
+        self._said = time.monotonic()
+        progress = {"phase": phase, "challengers": self._verdicts, **more}
+        self._journal.write(lambda session: set_progress(session, self._journal.lease, progress))
+
+    def _finish(self) -> None:
+        self._journal.write(lambda session: leases.finish(session, self._journal.lease, reproducible=True))
+
+
+def train(journal: DatabaseJournal, folder: Path) -> None:
+    """Run the training that the journal's lease is for.
+
+    Raises:
+        Fenced: somebody else has it.
+    """
+    Training(journal, folder).run()
+
+
+def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configuration], set[UUID]]:
+    """Tasks that all may learn from with their trials, configurations by key, and the projects that share them."""
+    rows = session.scalars(
+        select(KnowledgeTask)
+        .where(KnowledgeTask.is_shared | KnowledgeTask.project_id.is_(None))
+        .order_by(KnowledgeTask.fingerprint, KnowledgeTask.id)
+    ).all()
+    tasks = {row.id: RecordedTask(row.group, TaskKind(row.kind), row.metafeatures, row.constants) for row in rows}
+    configurations: dict[str, Configuration] = {}
+    query = select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.evaluation).where(
+        KnowledgeEvaluation.task_id.in_(list(tasks)), KnowledgeEvaluation.configuration_key.is_not(None)
+    )
+    for task_id, evaluation in session.execute(
+        query.order_by(KnowledgeEvaluation.id).execution_options(yield_per=1000)
+    ):
+        if (key := tasks[task_id].add(evaluation)) is not None:
+            configurations[key] = evaluation["configuration"]
+    projects = {row.project_id for row in rows if row.project_id is not None and tasks[row.id].losses}
+    return [task for task in tasks.values() if task.losses], configurations, projects
+
+
+def is_training(session: Session, job_id: UUID) -> bool:
+    """Whether a job is a training."""
+    return session.scalars(select(Job.purpose).where(Job.id == job_id)).one() == "train"
