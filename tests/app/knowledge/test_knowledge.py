@@ -18,6 +18,8 @@ from app.database import Database
 from app.jobs.tables import Job, TrialRow
 from app.knowledge.repository import TaskDescription, find_champion, keep_embedding, pin_knowledge, record_job
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel
+from app.knowledge.training import train_when_due
+from app.settings import Settings
 from workers.engine.meta.evaluations import key_of
 
 
@@ -232,3 +234,31 @@ def test_a_deleted_project_takes_its_knowledge_along_and_retires_what_it_taught(
         states = {row.version: row.state for row in session.scalars(select(Metamodel))}
     assert states == {1: "champion", 2: "retired"}
     assert client.get("/v1/jobs", headers=other.read).status_code == 401
+
+
+def test_an_operator_asks_for_a_training_and_is_told_of_the_one_that_waits(
+    client: TestClient, tenant: Any, database: Database
+) -> None:
+    assert client.post("/v1/knowledge:train", headers=tenant.write).status_code == 403
+    first, second = (client.post("/v1/knowledge:train", headers=tenant.operator) for _ in range(2))
+    assert first.status_code == 202
+    assert first.json()["id"] == second.json()["id"]
+    listed = client.get("/v1/knowledge/trainings", headers=tenant.read).json()["items"]
+    assert [each["state"] for each in listed] == ["queued"]
+    assert client.get(first.headers["Location"], headers=tenant.read).json() == listed[0]
+    assert client.get("/v1/jobs", headers=tenant.read).json()["items"] == []
+    assert client.get(f"/v1/jobs/{listed[0]['id']}", headers=tenant.read).status_code == 404
+
+
+def test_a_training_is_due_when_enough_was_shared(
+    database: Database, client: TestClient, tenant: Any, settings: Settings
+) -> None:
+    due = settings.model_copy(update={"train_every_tasks": 2})
+    _past(database, tenant.project_id, "one", [0.0], is_shared=True)
+    _past(database, tenant.project_id, "own", [0.0])
+    with database.transaction() as session:
+        assert train_when_due(session, due) is None
+    _past(database, tenant.project_id, "two", [0.0], is_shared=True)
+    with database.transaction() as session:
+        assert train_when_due(session, settings) is None  # by default only when asked
+        assert train_when_due(session, due) is not None

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 _FAILED_S = 1.0  # of a trial that says nothing of its seconds
 _SKEWED = 0.6  # of a target, from which `auto` tries logarithms early
 _CLOSE = 1e-9
+_PATIENCE = 12  # configurations in a row that were not recorded
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def replay(
     past: Past | None,
     **more: Any,
 ) -> Found:
-    """A search on one task, until it asks for what was not recorded.
+    """A search on one task, until it asks for what was not recorded again and again, or not at full fidelity.
 
     Args:
         strategy: by name.
@@ -128,20 +129,23 @@ def replay(
     searcher = get_strategy(strategy)(context)
     losses: list[float] = []
     seconds: list[float] = []
-    while (proposal := searcher.ask()) is not None:
+    strangers = 0  # in a row
+    while strangers < _PATIENCE and (proposal := searcher.ask()) is not None and proposal.fidelity.is_full:
         key = keys.get(canonical(proposal.configuration))
-        if key is None or not proposal.fidelity.is_full:
-            break
-        loss = task.losses[key]
-        failed = bool(np.isnan(loss))
-        losses.append(np.inf if failed else loss)
+        if key is None:  # nobody knows: as if it had failed at once
+            strangers += 1
+            searcher.tell(Trial(number=-strangers, proposal=proposal, status=TrialStatus.FAILED))
+            continue
+        strangers = 0
+        failed = bool(np.isnan(task.losses[key]))
+        losses.append(np.inf if failed else task.losses[key])
         seconds.append(task.seconds[key])
         searcher.tell(
             Trial(
                 number=len(losses) - 1,
                 proposal=proposal,
                 status=TrialStatus.FAILED if failed else TrialStatus.SUCCEEDED,
-                loss=None if failed else loss,
+                loss=None if failed else losses[-1],
                 seconds=seconds[-1],
             )
         )
