@@ -16,7 +16,7 @@ from ..bundle.runtime.schema import Columns, Schema
 from ..types import TaskKind
 
 _ROWS = 5_000  # of the sample for statistics
-_LANDMARK_ROWS = 500
+_LANDMARK_ROWS, _LANDMARK_COLUMNS = 500, 60
 _COLUMNS = 200  # at most so many columns are looked at closely
 _BINS = 10
 _LEVELS = 10  # of a category in the landmarkers' matrix
@@ -232,9 +232,11 @@ def _binned(numbers: Array) -> Array:
 def _landmarkers(
     sample: Columns, kinds: dict[str, str], y: Array, is_classes: bool, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Cross-validated balanced accuracy or R² (in -1..1) of four simple learners on at most 500 rows."""
+    """Cross-validated balanced accuracy or R² (in -1..1) of simple learners on at most 500 rows, 60 columns."""
     rows = rng.choice(len(y), min(len(y), _LANDMARK_ROWS), replace=False)
     X = _matrix({name: values[rows] for name, values in sample.items()}, kinds)
+    if X.shape[1] > _LANDMARK_COLUMNS:
+        X = X[:, np.sort(rng.choice(X.shape[1], _LANDMARK_COLUMNS, replace=False))]
     answer = y[rows]
     folds = _stratified(answer) if is_classes else np.arange(len(rows)) % _FOLDS
     if X.shape[1] == 0 or (is_classes and len(np.unique(answer)) < 2):

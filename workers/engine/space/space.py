@@ -37,6 +37,7 @@ class Space:
         self.kind = kind
         self.learners: dict[str, Learner] = {}
         self.declined: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
         for name in names:
             learner = get_learner(name)
             reason = _reason_against(learner, kind, size)
@@ -155,8 +156,11 @@ class Space:
         Raises:
             SpaceError: it is not in this space.
         """
+        if (known := self._versions.get(name)) is not None:
+            return known
         learner = self.learner(name)
-        return _digest([learner.revision, [_to_json(hyperparameter) for hyperparameter in learner.space]])
+        self._versions[name] = _digest([learner.revision, [_to_json(hyperparameter) for hyperparameter in learner.space]])
+        return self._versions[name]
 
     def to_json(self) -> dict[str, Any]:
         """The declared space, for people and for `GET /v1/space`."""
