@@ -70,7 +70,7 @@ def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
             return Recalled(description=description)
         embedding: list[float] = []
         if metamodel is not None:
-            embedding = _load(journal.blobs, metamodel).embed(description.metafeatures).tolist()
+            embedding = embed(journal.blobs, metamodel, description)
         if pinned is not None:
             past = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
         else:
@@ -102,16 +102,16 @@ def gather(
     kinds = ["binary", "multiclass"] if kind.is_classification else [kind.value]
     near = repository.list_nearest(session, project_id, problem.knowledge, kinds, metamodel.id, embedding, limit)
     metric = problem.task.metric
-    near = [task for task in near if metric in task.constants]
+    constants = repository.list_constants(session, [task.id for task in near], metric)
+    near = [task for task in near if task.id in constants]
     rows = repository.list_scores(session, [task.id for task in near], metric)
     places = {task.id: place for place, task in enumerate(near)}
     tasks, keys, losses, seconds = [], [], [], []
     for task_id, key, score, took in rows:
         place = places[task_id]
-        constant = float(near[place].constants[metric])
         tasks.append(place)
         keys.append(key)
-        losses.append(float("nan") if score is None else relative_loss(metric, score, constant))
+        losses.append(float("nan") if score is None else relative_loss(metric, score, constants[task_id]))
         seconds.append(float("nan") if took is None else took)
     size = Size(rows=len(problem.y), columns=len(problem.table.schema.fields), classes=len(problem.task.classes))
     space = Space(problem.plan.algorithms, kind, size)
@@ -120,6 +120,8 @@ def gather(
     likeness = likeness_of(distances)
     made = Attempts(tasks, keys, losses, seconds).to_past(configurations, likeness) if near else None
     past, used = (None, np.array([], dtype=np.intp)) if made is None else made
+    shown = [near[place].id for place in used[:_SHOWN]]
+    seen = repository.list_metafeatures(session, shown)
     summary = {
         "metamodels": {metamodel.role: {"id": str(metamodel.id), "name": metamodel.name, "version": metamodel.version}},
         "tasks": len(used),
@@ -133,7 +135,7 @@ def gather(
                 "kind": near[place].kind,
                 "distance": round(near[place].distance, 4),
                 "likeness": round(float(likeness[place] / likeness[used].sum()), 4),
-                "shared_traits": shared_traits(description.metafeatures, near[place].metafeatures),
+                "shared_traits": shared_traits(description.metafeatures, seen[near[place].id]),
             }
             for place in used[:_SHOWN]
         ],
@@ -164,8 +166,10 @@ def unpack(data: bytes) -> Past:
         return Past(configurations, arrays["losses"], arrays["likeness"])
 
 
-def _load(blobs: Blobs, metamodel: Metamodel) -> MetafeatureEmbedding:
-    return MetafeatureEmbedding.load(blobs.path(metamodel.blob_key))
+def embed(blobs: Blobs, metamodel: Metamodel, description: TaskDescription) -> list[float]:
+    """Where a metamodel sees a task."""
+    loaded = MetafeatureEmbedding.load(blobs.path(metamodel.blob_key))
+    return [float(number) for number in loaded.embed(description.metafeatures)]
 
 
 def _usable(space: Space, rows: Sequence[tuple[str, Configuration, str]]) -> dict[str, Configuration]:

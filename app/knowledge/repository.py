@@ -41,11 +41,7 @@ class Neighbour:
     """A past task near the one asked about."""
 
     id: UUID
-    fingerprint: str
-    group: str
     kind: str
-    metafeatures: Mapping[str, float]
-    constants: Mapping[str, float]
     is_own: bool
     distance: float
 
@@ -188,32 +184,34 @@ def list_nearest(
 ) -> list[Neighbour]:
     """Visible past tasks of these kinds, nearest first; an exact scan."""
     distance = KnowledgeEmbedding.embedding.l2_distance(list(embedding))
-    near = (
-        select(KnowledgeEmbedding.task_id, distance.label("distance"))
-        .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEmbedding.task_id)
+    query = (
+        select(KnowledgeTask.id, KnowledgeTask.kind, KnowledgeTask.project_id, distance)
+        .join(KnowledgeEmbedding, KnowledgeEmbedding.task_id == KnowledgeTask.id)
         .where(
             KnowledgeEmbedding.metamodel_id == metamodel_id,
             KnowledgeTask.kind.in_(kinds),
             is_visible(project_id, scope),
         )
-        .order_by(distance)
+        .order_by(distance, KnowledgeTask.id)
         .limit(limit)
-        .subquery()
     )
-    query = select(KnowledgeTask, near.c.distance).join(near, near.c.task_id == KnowledgeTask.id)
     return [
-        Neighbour(
-            id=task.id,
-            fingerprint=task.fingerprint,
-            group=task.group,
-            kind=task.kind,
-            metafeatures=task.metafeatures,
-            constants=task.constants,
-            is_own=task.project_id == project_id,
-            distance=float(far),
-        )
-        for task, far in session.execute(query.order_by(near.c.distance, KnowledgeTask.id))
+        Neighbour(id=task_id, kind=kind, is_own=owner == project_id, distance=float(far))
+        for task_id, kind, owner, far in session.execute(query)
     ]
+
+
+def list_constants(session: Session, task_ids: Sequence[UUID], metric: str) -> dict[UUID, float]:
+    """What the best constant prediction scores on these tasks, where that is known."""
+    score = cast(KnowledgeTask.constants[metric].astext, Double)
+    query = select(KnowledgeTask.id, score).where(KnowledgeTask.id.in_(task_ids), score.is_not(None))
+    return dict(session.execute(query).all())
+
+
+def list_metafeatures(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, dict[str, float]]:
+    """Of these tasks."""
+    query = select(KnowledgeTask.id, KnowledgeTask.metafeatures).where(KnowledgeTask.id.in_(task_ids))
+    return dict(session.execute(query).all())
 
 
 def list_scores(

@@ -84,14 +84,15 @@ def list_similar(session: Session, project_id: UUID, task_id: UUID, limit: int) 
         raise NotFound("No task with this id, or none that has been placed among the others.")
     kinds = ["regression"] if task.kind == "regression" else ["binary", "multiclass"]
     near = repository.list_nearest(session, project_id, "shared", kinds, metamodel.id, point, limit + 1)
+    near = [each for each in near if each.id != task_id][:limit]
+    seen = repository.list_metafeatures(session, [each.id for each in near])
     return [
         Similar(
             task_id=each.id,
             own=each.is_own,
             kind=each.kind,
             distance=each.distance,
-            shared_traits=shared_traits(task.metafeatures, each.metafeatures),
+            shared_traits=shared_traits(task.metafeatures, seen[each.id]),
         )
         for each in near
-        if each.id != task_id
-    ][:limit]
+    ]

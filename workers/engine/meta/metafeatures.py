@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ..bundle.runtime.schema import Columns, Schema
 from ..types import TaskKind
 
-_ROWS = 5_000  # of the sample for statistics
+_ROWS = 3_000  # of the sample for statistics
 _LANDMARK_ROWS, _LANDMARK_COLUMNS = 500, 60
-_COLUMNS = 200  # at most so many columns are looked at closely
+_COLUMNS = 100  # at most so many columns are looked at closely
 _BINS = 10
 _LEVELS = 10  # of a category in the landmarkers' matrix
 _FOLDS = 3

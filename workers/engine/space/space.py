@@ -159,7 +159,9 @@ class Space:
         if (known := self._versions.get(name)) is not None:
             return known
         learner = self.learner(name)
-        self._versions[name] = _digest([learner.revision, [_to_json(hyperparameter) for hyperparameter in learner.space]])
+        self._versions[name] = _digest(
+            [learner.revision, [_to_json(hyperparameter) for hyperparameter in learner.space]]
+        )
         return self._versions[name]
 
     def to_json(self) -> dict[str, Any]:
