@@ -220,6 +220,18 @@ class Client:
         """How many tasks and evaluations the project's jobs can learn from."""
         return self._json("GET", "/v1/knowledge")
 
+    def metamodels(self) -> Iterator[Json]:
+        """Every version of what was learned across tasks."""
+        return self._pages("/v1/knowledge/metamodels")
+
+    def train_metamodels(self) -> Json:
+        """Ask for a training, or for the one that waits or runs already."""
+        return self._json("POST", "/v1/knowledge:train")
+
+    def training(self, training_id: str) -> Json:
+        """A training, its progress and its verdicts."""
+        return self._json("GET", f"/v1/knowledge/trainings/{training_id}")
+
     def export_knowledge(self) -> bytes:
         """What the project's jobs left, as a zip for `import_knowledge`."""
         return self._send("POST", "/v1/knowledge:export", is_safe=True).content

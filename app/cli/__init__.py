@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import client, operate, roles
+from app.cli import client, knowledge, operate, roles
 
 app = typer.Typer(
     name="warmstart", help="AutoML as a service that remembers.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -12,6 +12,7 @@ app = typer.Typer(
 roles.register(app)
 operate.register(app)
 client.register(app)
+app.add_typer(knowledge.app, name="knowledge")
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ console = display.console
 Url = Annotated[str, typer.Option(envvar="WARMSTART_URL", help="Where the service answers.")]
 Key = Annotated[str, typer.Option(envvar="WARMSTART_KEY", help="An API key.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
-_URL, _BATCH = "http://127.0.0.1:8765", 1000
+URL = "http://127.0.0.1:8765"
+_BATCH = 1000
 _WIDE = 240  # columns of a listing that no one looks at
 
 
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _connected(url: str, key: str) -> Iterator[Client]:
+def connected(url: str, key: str) -> Iterator[Client]:
     """A client; what the service refuses ends the command with its reason."""
     try:
         with Client(url, key) as client:
@@ -50,9 +51,9 @@ def _connected(url: str, key: str) -> Iterator[Client]:
         raise typer.Exit(fail(message)) from error
 
 
-def upload(file: File, key: Key, url: Url = _URL, name: str | None = None) -> None:
+def upload(file: File, key: Key, url: Url = URL, name: str | None = None) -> None:
     """Upload a table and print the dataset's id."""
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         dataset = client.upload(file, name=name or file.name)
         console.print(f"{dataset['rows']:,} rows, {len(dataset['columns'])} columns", highlight=False)
         for alert in dataset["alerts"]:
@@ -64,14 +65,14 @@ def fit(
     table: Annotated[str, typer.Argument(help="A file to upload, or a dataset's id.")],
     target: str,
     key: Key,
-    url: Url = _URL,
+    url: Url = URL,
     seconds: Annotated[float, typer.Option(help="Budget.")] = 60,
     metric: str | None = None,
     spec: Annotated[str, typer.Option(help="More of the job spec, as JSON.")] = "{}",
 ) -> None:
     """Train a model and watch it grow; prints leaderboard, score and the model's id."""
     more = _parse_spec(spec)
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         wanted: dict[str, Any] = {
             "dataset_id": _dataset_id(client, table),
             "target": target,
@@ -112,12 +113,12 @@ def _report(client: Client, job: dict[str, Any]) -> None:
         typer.echo(job["model_id"])
 
 
-def jobs(key: Key, url: Url = _URL, most: int = 20) -> None:
+def jobs(key: Key, url: Url = URL, most: int = 20) -> None:
     """List jobs, newest first."""
     _list(url, key, lambda client: client.jobs(), ("id", "state", "target", "metric", "created_at", "model_id"), most)
 
 
-def models(key: Key, url: Url = _URL, most: int = 20) -> None:
+def models(key: Key, url: Url = URL, most: int = 20) -> None:
     """List models, newest first."""
     _list(url, key, lambda client: client.models(), ("id", "target", "metric", "is_final", "bytes", "job_id"), most)
 
@@ -126,41 +127,41 @@ def _list(
     url: str, key: str, read: Callable[[Client], Iterator[dict[str, Any]]], names: tuple[str, ...], most: int
 ) -> None:
     table = Table(*names)
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         for _, item in zip(range(most), read(client), strict=False):
             table.add_row(*(escape(str(item[name])) for name in names))
     # ids are to be copied: another program gets them whole, however wide its terminal is thought to be
     (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 
-def job(job_id: str, key: Key, url: Url = _URL) -> None:
+def job(job_id: str, key: Key, url: Url = URL) -> None:
     """Watch a job to its end."""
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         _report(client, display.follow(client, job_id))
 
 
-def cancel(job_id: str, key: Key, url: Url = _URL) -> None:
+def cancel(job_id: str, key: Key, url: Url = URL) -> None:
     """Cancel a job; its best model so far stays."""
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         typer.echo(client.cancel(job_id)["state"])
 
 
-def extend(job_id: str, key: Key, url: Url = _URL, seconds: float | None = None, trials: int | None = None) -> None:
+def extend(job_id: str, key: Key, url: Url = URL, seconds: float | None = None, trials: int | None = None) -> None:
     """Give a job more seconds or trials; an ended one goes on as a new job."""
     more = {name: value for name, value in (("seconds", seconds), ("trials", trials)) if value is not None}
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         typer.echo(client.extend(job_id, **more)["id"])
 
 
-def download(model_id: str, path: Path, key: Key, url: Url = _URL) -> None:
+def download(model_id: str, path: Path, key: Key, url: Url = URL) -> None:
     """Save a model's bundle, its digest checked."""
-    with _connected(url, key) as client:
+    with connected(url, key) as client:
         typer.echo(client.download_bundle(model_id, path))
 
 
-def predict(model_id: str, file: File, key: Key, url: Url = _URL) -> None:
+def predict(model_id: str, file: File, key: Key, url: Url = URL) -> None:
     """Predict the rows of a CSV file; a CSV with predictions goes to standard output."""
-    with file.open(newline="", encoding="utf-8-sig") as source, _connected(url, key) as client:
+    with file.open(newline="", encoding="utf-8-sig") as source, connected(url, key) as client:
         rows = [{name: value or None for name, value in row.items()} for row in csv.DictReader(source)]
         writer = csv.writer(sys.stdout)
         for start in range(0, len(rows), _BATCH):

@@ -21,6 +21,7 @@ from app.database import Database
 from app.migrate import is_current
 from app.security import KeyScope, find_caller, hash_secret
 from app.settings import Settings, get_settings
+from tests.waiting import wait_for
 
 PENGUINS = Path(__file__).parents[3] / "app" / "local" / "data" / "penguins.csv"
 _HEAVY = {"torch", "sklearn", "pandas", "lightgbm", "catboost", "skops", "sqlalchemy", "fastapi", "celery"}
@@ -143,6 +144,23 @@ def test_a_table_becomes_a_model_and_predictions(use: Run, tmp_path: Path) -> No
     with PENGUINS.open(newline="") as file:
         known = [row["species"] for row in csv.DictReader(file)]
     assert sum(row["prediction"] == species for row, species in zip(rows, known, strict=True)) > 300
+
+
+@pytest.mark.xdist_group("stack")
+def test_knowledge_is_shown_explained_and_moved(use: Run, stack: Any, tmp_path: Path) -> None:
+    spec = '{"budget": {"seconds": null, "trials": 2}, "algorithms": {"include": ["linear", "naive_bayes"]}}'
+    use("fit", str(PENGUINS), "island", "--spec", spec)
+    job_id = next(iter(stack.client.jobs()))["id"]
+    explained = use("knowledge", "job", job_id).stdout
+    assert "source" in explained
+    assert "default" in explained
+    wait_for(lambda: stack.client.knowledge()["own"]["tasks"], 30)  # it is left after the job has ended
+    use("knowledge", "export", str(tmp_path / "k.zip"))
+    tasks = stack.client.knowledge()["own"]["tasks"]
+    assert f"{tasks} tasks" in use("knowledge", "import", str(tmp_path / "k.zip")).stdout
+    assert stack.client.knowledge()["own"]["tasks"] == tasks
+    assert "embedding" in use("knowledge", "show").stdout
+    assert "are needed" in use("knowledge", "train").stdout
 
 
 @pytest.mark.xdist_group("stack")
