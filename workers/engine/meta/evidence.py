@@ -67,6 +67,10 @@ class View(NamedTuple):
     numbers: Tensor  #: (tasks, n, count) all that at a scale for networks
     whole: Tensor  #: (tasks, count) what does not depend on the configuration
 
+    def at(self, chosen: Tensor) -> View:
+        """Of those configurations only."""
+        return View(*(each[:, chosen] for each in self[:-1]), self.whole)
+
 
 class Evidence(Protocol):
     """About a batch of tasks, after some trials of each. Places are those of configurations, -1 for unheard ones."""

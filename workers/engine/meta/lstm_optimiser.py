@@ -19,7 +19,7 @@ from .practice import Descent, Drill, Known, Start, draw_drill, hidden_places
 from .vocabulary import Encoded
 
 _TASKS = 48
-_LONGEST = 50
+_LONG, _SHORT, _EVERY = 50, 20, 3  # trials of a search; one step in three is upon long ones
 _GUIDED, _TOLD = 0.7, 3  # share of searches that begin with the portfolio's first, so many
 _HORIZON = 12.0  # trials for which a lower regret is worth having, at most
 _DISCOUNT = 0.9
@@ -40,11 +40,11 @@ class LstmOptimiser(NetworkModel):
     """Prefers configurations by what they will have been worth."""
 
     name = "lstm_optimiser"
-    steps = 150
+    steps = 200
 
     def gains(self, trials: Encoded, losses: Array, candidates: Encoded) -> Array:
-        """Probabilities of being proposed."""
-        return mean_of([torch.softmax(logits, 1) for logits in self.opinions(trials, losses, candidates)])
+        """Preferences: logits, of which only differences mean something."""
+        return mean_of(self.opinions(trials, losses, candidates))
 
     def network(self) -> Policy:
         """Of the width that slots and evidence need."""
@@ -53,11 +53,13 @@ class LstmOptimiser(NetworkModel):
     def practise(self, network: Policy, known: Known, steps: int, rng: torch.Generator) -> None:
         """Search, and make likelier what lowered regret."""
         descent = Descent(network, steps)
-        for _ in range(steps):
-            descent.step(_loss(_search(network, draw_drill(known.logs, _TASKS, rng), known, self.start, rng)))
+        for step in range(steps):
+            length = _LONG if step % _EVERY == 0 else _SHORT
+            drill = draw_drill(known.logs, _TASKS, rng)
+            descent.step(_loss(_search(network, drill, known, self.start, length, rng)))
 
 
-def _search(network: Policy, drill: Drill, known: Known, start: Start, rng: torch.Generator) -> Steps:
+def _search(network: Policy, drill: Drill, known: Known, start: Start, length: int, rng: torch.Generator) -> Steps:
     """By the policy itself, with the portfolio's first in most tasks."""
     tasks, count = drill.logs.shape
     places, rows = hidden_places(count, rng), torch.arange(tasks)
@@ -66,7 +68,7 @@ def _search(network: Policy, drill: Drill, known: Known, start: Start, rng: torc
     left, best = torch.ones(tasks, count, dtype=torch.bool), torch.ones(tasks)
     tried = torch.where(is_guided, known.portfolio[0], torch.randint(count, (tasks,), generator=rng))
     steps: list[Steps] = []
-    for trial in range(min(_LONGEST, count - 1)):
+    for trial in range(min(length, count - 1)):
         if trial:
             with torch.no_grad():
                 view = evidence.view(places)

@@ -15,7 +15,8 @@ from .recollection import to_regrets
 
 _TASKS = 48  # in a batch
 _LONGEST = 50  # trials of a history
-_LOOKS, _LOOKS_A_STEP = 8, 4  # lengths of a history at which predictions are made, at each step some of them
+_LOOKS = 8  # lengths of a history at which predictions are made
+_ASKED = 72  # configurations that they are made of, at each step others
 _REUSED = 8  # steps upon the same histories
 _MIXED = 0.5  # share of tasks that are a mixture of two
 _HIDDEN = 0.1  # share at most of configurations that pass for unheard
@@ -60,7 +61,7 @@ class Histories(NamedTuple):
     """Trials of a batch of tasks."""
 
     columns: Tensor  #: (configurations, SAID + slots) as they were seen
-    places: list[Tensor]  #: (tasks,) by trial
+    tried: list[Tensor]  #: (tasks,) by trial
     surprises: list[Tensor]  #: (tasks, SURPRISE) by trial
     looks: dict[int, Look]  #: by trials done
     logs: Tensor  #: (tasks, configurations)
@@ -138,7 +139,7 @@ def search(net: Reader, drill: Drill, known: Known, start: Start, rng: torch.Gen
         best = torch.minimum(best, drill.regrets[rows, tried])
         evidence, surprise = evidence.read(places[tried], drill.logs[rows, tried])
         state = net.remember(state, embedded[tried], surprise)
-        done.places.append(tried)
+        done.tried.append(tried)
         done.surprises.append(surprise)
         if trial + 1 in lengths:
             gains = (best[:, None] - drill.regrets).clamp(min=0)
@@ -147,23 +148,24 @@ def search(net: Reader, drill: Drill, known: Known, start: Start, rng: torch.Gen
 
 
 def _loss(net: Reader, histories: Histories, rng: torch.Generator) -> Tensor:
-    """Mean over some looks."""
-    lengths = list(histories.looks)
-    chosen = {lengths[place] for place in torch.randperm(len(lengths), generator=rng)[:_LOOKS_A_STEP].tolist()}
+    """Mean over the looks, at some configurations."""
+    chosen = torch.randperm(len(histories.columns), generator=rng)[:_ASKED]
     embedded, state = net.embed(histories.columns), net.blank(len(histories.logs))
     losses = []
-    for trial in range(max(chosen)):
-        state = net.remember(state, embedded[histories.places[trial]], histories.surprises[trial])
-        if trial + 1 in chosen:
-            look = histories.looks[trial + 1]
-            losses.append(_look_loss(net(state, look.view, embedded), look, histories.logs, _FLOOR / (trial + 1)))
+    for trial, (tried, surprise) in enumerate(zip(histories.tried, histories.surprises, strict=True)):
+        state = net.remember(state, embedded[tried], surprise)
+        if (look := histories.looks.get(trial + 1)) is not None:
+            outlook = net(state, look.view.at(chosen), embedded[chosen])
+            losses.append(_look_loss(outlook, look, histories.logs, chosen, trial + 1))
     return torch.stack(losses).mean()
 
 
-def _look_loss(outlook: Outlook, look: Look, logs: Tensor, floor: float) -> Tensor:
+def _look_loss(outlook: Outlook, look: Look, logs: Tensor, chosen: Tensor, trials: int) -> Tensor:
     """Poisson deviance of gains, which are mostly none and seldom large, and Gaussian likelihood of losses."""
-    deviance = (look.left * (outlook.log_gain.exp() - look.gains * outlook.log_gain)).sum()
-    deviance = deviance / ((look.left * look.gains).sum() + floor * len(logs))
-    errors = ((logs - outlook.mean) / outlook.deviation).clamp(-6, 6)
-    likelihood = (look.left * (0.5 * errors**2 + outlook.deviation.log())).sum() / look.left.sum()
+    left, gains = look.left[:, chosen], look.gains[:, chosen]
+    deviance = (left * (outlook.log_gain.exp() - gains * outlook.log_gain)).sum()
+    share = len(chosen) / logs.shape[1]
+    deviance = deviance / (share * ((look.left * look.gains).sum() + _FLOOR / trials * len(logs)))
+    errors = ((logs[:, chosen] - outlook.mean) / outlook.deviation).clamp(-6, 6)
+    likelihood = (left * (0.5 * errors**2 + outlook.deviation.log())).sum() / left.sum().clamp(min=1)
     return deviance + _LIKELIHOOD * likelihood

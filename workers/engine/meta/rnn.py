@@ -9,5 +9,5 @@ class Rnn(NetworkSurrogate):
     """All it knows of this task is in its recurrent state: the filter's traits, and what a gated unit remembers."""
 
     name = "rnn"
-    steps = 250
+    steps = 400
     state = 48
