@@ -69,7 +69,8 @@ class View(NamedTuple):
 
     def at(self, chosen: Tensor) -> View:
         """Of those configurations only."""
-        return View(*(each[:, chosen] for each in self[:-1]), self.whole)
+        mean, deviation, log_gains, numbers = (each[:, chosen] for each in self[:-1])
+        return View(mean, deviation, log_gains, numbers, self.whole)
 
 
 class Evidence(Protocol):
@@ -146,4 +147,5 @@ def log_expected_improvement(below: Tensor, deviation: Tensor) -> Tensor:
     bounded = margin.clamp(-4, 8)
     density = (-0.5 * bounded**2).exp() / (2 * torch.pi) ** 0.5
     gain = deviation * (bounded * torch.special.ndtr(bounded) + density)
-    return (gain.clamp(min=1e-9).log() - 0.5 * (bounded - margin) ** 2).clamp(min=_FLOOR)
+    log_gain: Tensor = gain.clamp(min=1e-9).log() - 0.5 * (bounded - margin) ** 2
+    return log_gain.clamp(min=_FLOOR)
