@@ -46,6 +46,7 @@ STRATEGIES: Final[dict[str, str]] = {
     "rnn": "learned:RnnSearch",
     "mann": "learned:MannSearch",
     "lstm_optimiser": "learned:LstmSearch",
+    "composite": "composite:Composite",
 }
 
 #: metamodel name -> "module:class", relative to `meta/`. Their modules import torch.

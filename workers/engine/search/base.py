@@ -64,6 +64,10 @@ class Seen:
         self._texts.add(canonical(configuration))
         return len(self._texts) > size
 
+    def has(self, configuration: Configuration) -> bool:
+        """Whether it was there."""
+        return canonical(configuration) in self._texts
+
     def first_new(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """The first that was not there, which is now; None if there is none."""
         return next((configuration for configuration in configurations if self.add(configuration)), None)

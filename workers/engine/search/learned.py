@@ -33,12 +33,12 @@ class Learned:
         self._seen = self._portfolio.seen
         self._model = context.metamodels.get(self.needs[0])
         self._trials: dict[str, tuple[Configuration, float]] = {}  #: by canonical text, in order of telling
-        self._candidates = self._known_of(self._portfolio.past)
+        self.candidates = self._known_of(self._portfolio.past)
 
     def ask(self) -> Proposal | None:
         """What is worth most; the portfolio's next in the opening, and where nothing of the past is left."""
-        if len(self._trials) >= _OPENING and self._candidates:
-            worthy = (self._candidates[place] for place in np.argsort(-self.worth(), kind="stable"))
+        if self.is_ready:
+            worthy = (self.candidates[place] for place in np.argsort(-self.worth(), kind="stable"))
             if (found := self._seen.first_new(worthy)) is not None:
                 return Proposal(configuration=found, source=self.source)
         return self._portfolio.ask()
@@ -52,6 +52,11 @@ class Learned:
         if trial.loss is not None and trial.proposal.fidelity == Fidelity():
             self._trials[canonical(configuration)] = configuration, trial.loss / self._constant_loss
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the opening is over, and there are candidates."""
+        return len(self._trials) >= _OPENING and bool(self.candidates)
+
     def worth(self) -> Array:
         """(candidates,) of trying each next; dividing it by predicted seconds makes it a rate."""
         assert self._model is not None
@@ -62,7 +67,7 @@ class Learned:
     @cached_property
     def _encoded(self) -> Encoded:
         assert self._model is not None
-        return self._model.encode(self._candidates, self._space)
+        return self._model.encode(self.candidates, self._space)
 
     def _known_of(self, past: Past | None) -> list[Configuration]:
         if self._model is None or past is None:

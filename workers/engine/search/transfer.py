@@ -23,30 +23,36 @@ class Transfer:
     def __init__(self, context: SearchContext) -> None:
         self._constant_loss = context.constant_loss
         self._portfolio = Portfolio(context)
-        self._seen = self._portfolio.seen
-        self._past = self._portfolio.past
-        configurations = [] if self._past is None else self._past.configurations
-        self._places = {canonical(configuration): place for place, configuration in enumerate(configurations)}
-        self._surrogate = None if self._past is None else TransferSurrogate(self._past)
+        self.seen = self._portfolio.seen
+        past = self._portfolio.past
+        self.candidates = [] if past is None else list(past.configurations)
+        self._places = {canonical(configuration): place for place, configuration in enumerate(self.candidates)}
+        self._surrogate = None if past is None else TransferSurrogate(past)
         self._observed: dict[int, float] = {}
 
     def ask(self) -> Proposal | None:
         """What promises most; the portfolio's next before a loss is known, and where nothing of the past is left."""
-        if self._past is not None and self._observed:
-            promising = (self._past.configurations[place] for place in np.argsort(-self._gains(), kind="stable"))
-            if (found := self._seen.first_new(promising)) is not None:
+        if self.is_ready:
+            promising = (self.candidates[place] for place in np.argsort(-self.worth(), kind="stable"))
+            if (found := self.seen.first_new(promising)) is not None:
                 return Proposal(configuration=found, source=Source.SURROGATE)
         return self._portfolio.ask()
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial at full fidelity of a configuration that the past knows."""
         configuration = trial.proposal.configuration
-        self._seen.add(configuration)
+        self.seen.add(configuration)
         place = self._places.get(canonical(configuration))
         if place is not None and trial.loss is not None and trial.proposal.fidelity == Fidelity():
             self._observed[place] = trial.loss / self._constant_loss
 
-    def _gains(self) -> np.ndarray:
+    @property
+    def is_ready(self) -> bool:
+        """Whether a loss is known, of a configuration that the past knows."""
+        return bool(self._observed)
+
+    def worth(self) -> np.ndarray:
+        """(candidates,) of trying each next."""
         assert self._surrogate is not None
         places, losses = list(self._observed), np.array(list(self._observed.values()))
         guesses = self._surrogate.guesses(places, losses)

@@ -15,13 +15,17 @@ from workers.engine.search.base import SearchContext
 from workers.engine.space import FiniteSpace, canonical
 from workers.engine.types import Configuration, Proposal, Source, Trial, TrialStatus
 
-NAMES = ("rnn", "mann", "lstm_optimiser")
+NAMES = ("rnn", "mann", "lstm_optimiser", "composite")
 PAST = Past(CONFIGURATIONS, make_losses(60, seed=1))
 
 
 @cache
 def trained(name: str) -> Metamodel:
-    return get_metamodel(name).train(PAST, FiniteSpace(CONFIGURATIONS), seed=0, steps=60)
+    return get_metamodel(name).train(PAST, FiniteSpace(CONFIGURATIONS), seed=0, steps=40)
+
+
+def metamodels(name: str) -> dict[str, Metamodel]:
+    return {needed: trained(needed) for needed in getattr(get_strategy(name), "needs", ())}
 
 
 def mean_regret(name: str, **known: object) -> float:
@@ -33,24 +37,24 @@ def mean_regret(name: str, **known: object) -> float:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_beats_chance_and_the_portfolio(name: str) -> None:
-    found = mean_regret(name, metamodels={name: trained(name)})
+    found = mean_regret(name, metamodels=metamodels(name))
     assert found < 0.5 * mean_regret("random")
     assert found < mean_regret("portfolio")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_seed_and_log_decide_every_proposal_and_all_of_the_past_is_proposed(name: str) -> None:
-    row, known = make_losses(1, seed=2)[0], {name: trained(name)}
+    row, known = make_losses(1, seed=2)[0], metamodels(name)
     asked = play(name, row, PAST, COUNT, metamodels=known)
     assert asked == play(name, row, PAST, COUNT, metamodels=known)
     assert sorted(asked) == list(range(COUNT))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_its_metamodel_it_is_the_portfolio(name: str) -> None:
-    row = make_losses(1, seed=2)[0]
-    assert play(name, row, PAST, 10) == play("portfolio", row, PAST, 10)
-    assert play(name, row, None, 10, metamodels={name: trained(name)}) == play("portfolio", row, None, 10)
+def test_without_its_metamodel_it_is_the_plain_method(name: str) -> None:
+    row, plain = make_losses(1, seed=2)[0], "transfer" if name == "composite" else "portfolio"
+    assert play(name, row, PAST, 10) == play(plain, row, PAST, 10)
+    assert play(name, row, None, 10, metamodels=metamodels(name)) == play("portfolio", row, None, 10)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,7 +70,7 @@ def test_trials_that_it_never_asked_for_teach_it_and_strange_learners_are_left_t
         trials=None,
         n_folds=1,
         past=past,
-        metamodels={name: trained(name)},
+        metamodels=metamodels(name),
     )
     strategy = get_strategy(name)(context)
     told = [strange, {"learner": "a", "width": 3.3}, *CONFIGURATIONS[:3]]
