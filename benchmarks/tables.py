@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workers.engine import meta
 from workers.engine.catalog import get_metamodel, get_strategy
 from workers.engine.learners.base import Size
 from workers.engine.meta.metamodel import Metamodel
@@ -137,12 +138,17 @@ def needs(name: str) -> list[str]:
 def trained(name: str, past: Past, folder: Path, *, seed: int) -> Metamodel:
     """A metamodel of this past: from the folder, into which it goes if it is not there."""
     kind = get_metamodel(name)
-    digest = hashlib.sha256(past.losses.tobytes()).hexdigest()[:12]
-    path = folder / f"{name}-{digest}-{seed}.safetensors"
+    path = folder / f"{name}-{digest(past)}-{seed}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         kind.train(past, FiniteSpace(past.configurations), seed=seed).save(path)
     return kind.load(path)
+
+
+def digest(past: Past) -> str:
+    """Of these losses and of the code that learns from them: of other code, metamodels are trained anew."""
+    sources = sorted(Path(meta.__file__).parent.glob("*.py"))
+    return hashlib.sha256(past.losses.tobytes() + b"".join(map(Path.read_bytes, sources))).hexdigest()[:12]
 
 
 def search(table: Table, name: str, past: Past, metamodels: Mapping[str, Metamodel], row: int, steps: int) -> list[int]:
