@@ -20,6 +20,7 @@ from .vocabulary import Encoded
 
 _TASKS = 48
 _LONG, _SHORT, _EVERY = 50, 20, 3  # trials of a search; one step in three is upon long ones
+_FEWEST = 2  # trials of a search: the first is not the network's
 _GUIDED, _TOLD = 0.7, 3  # share of searches that begin with the portfolio's first, so many
 _HORIZON = 12.0  # trials for which a lower regret is worth having, at most
 _DISCOUNT = 0.9
@@ -68,15 +69,15 @@ def _search(network: Policy, drill: Drill, known: Known, start: Start, length: i
     left, best = torch.ones(tasks, count, dtype=torch.bool), torch.ones(tasks)
     tried = torch.where(is_guided, known.portfolio[0], torch.randint(count, (tasks,), generator=rng))
     steps: list[Steps] = []
-    for trial in range(min(length, count - 1)):
+    for trial in range(max(_FEWEST, min(length, count - 1))):
         if trial:
             with torch.no_grad():
                 view = evidence.view(places)
             chances = torch.log_softmax(network(state, view, embedded).masked_fill(~left, -1e9), 1)
             gains = (best[:, None] - drill.regrets).clamp(min=0)
             tried = torch.multinomial(chances.detach().exp(), 1, generator=rng)[:, 0]
-            is_told = is_guided & (trial < _TOLD)
-            if trial < _TOLD:
+            is_told = is_guided & (trial < min(_TOLD, len(known.portfolio)))
+            if is_told.any():
                 tried = torch.where(is_told, known.portfolio[trial], tried)
             steps.append(
                 Steps(

@@ -52,6 +52,16 @@ def test_a_file_gives_back_the_metamodel(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(gains(loaded), gains(model))
 
 
+@pytest.mark.parametrize(("tasks", "count"), [(1, 1), (1, 2), (2, 1), (3, 4)])
+@pytest.mark.parametrize("name", METAMODELS)
+def test_a_past_of_hardly_anything_is_borne(name: str, tasks: int, count: int) -> None:
+    space = FiniteSpace(CONFIGURATIONS[:count])
+    past = Past(CONFIGURATIONS[:count], PAST.losses[:tasks, :count])
+    model = get_metamodel(name).train(past, space, seed=0, steps=4)
+    assert all(np.isfinite(weights).all() for weights in model.weights.values())
+    assert np.isfinite(gains(model, space, trials=1)).all()
+
+
 def test_a_file_of_another_metamodel_is_refused(tmp_path: Path) -> None:
     train("rnn", steps=1).save(tmp_path / "it.safetensors")
     with pytest.raises(MetamodelError, match="rnn"):
