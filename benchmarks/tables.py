@@ -1,21 +1,25 @@
-"""Search on a published table of errors and runtimes: what past tasks are worth, with nothing trained here.
+"""Search on a published table of errors and runtimes: what past tasks are worth.
 
     pip download --no-deps oboe==0.2.0
     python -m benchmarks.tables oboe-0.2.0-py3-none-any.whl
+    python -m benchmarks.tables oboe-0.2.0-py3-none-any.whl --strategies rnn mann lstm_optimiser --against transfer
 
 418 OpenML data sets by 219 configurations (Yang et al., "OBOE", 2019), read from the wheel. Ten folds by data set: a
 strategy sees the other nine folds' rows, then one error an ask. Regret is (error - row minimum) / (row maximum - row
 minimum); printed is the mean best so far, with its standard error, and the mean at equal seconds of the runtime
-matrix. Strategies are the engine's own, by name, on a space that is the list of configurations.
+matrix. Strategies are the engine's own, by name, on a space that is the list of configurations. Metamodels that they
+need are trained for each fold on the other nine, half a minute to a minute each, and kept in a scratch folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import io
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +27,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workers.engine.catalog import get_strategy
+from workers.engine import meta
+from workers.engine.catalog import get_metamodel, get_strategy
 from workers.engine.learners.base import Size
+from workers.engine.meta.metamodel import Metamodel
 from workers.engine.meta.past import Past
 from workers.engine.search.base import SearchContext
 from workers.engine.space import FiniteSpace, canonical
@@ -36,6 +42,7 @@ STEPS = (1, 3, 5, 10, 20, 30, 50)
 TRAINING = (10, 30, 100, 200, 376)
 _FOLDS = 10
 _FOLDER = "oboe/defaults/Oboe"
+_SCRATCH = Path(tempfile.gettempdir()) / "warmstart-metamodels"
 _SECONDS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 
@@ -54,21 +61,28 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--strategies", nargs="*", default=["random", "portfolio", "transfer"])
     parser.add_argument("--folds", type=int, nargs="*", default=list(range(_FOLDS)))
+    parser.add_argument("--networks", type=Path, default=_SCRATCH, help="where trained metamodels are kept")
+    parser.add_argument("--against", help="a strategy, to print paired differences to")
     parser.add_argument("--growth", action="store_true", help="regret at 10 by the number of training data sets")
     options = parser.parse_args()
     table = read(options.wheel)
     if options.growth:
         print(f"{'data sets known:':<24}" + "".join(f"{rows:>10}" for rows in TRAINING))
         for name in options.strategies:
-            each = [regrets(table, name, options.folds, steps=10, training=rows)[0][:, -1] for rows in TRAINING]
+            each = [
+                regrets(table, name, options.folds, options.networks, steps=10, training=rows)[0][:, -1]
+                for rows in TRAINING
+            ]
             print(f"{name:<24}" + "".join(f"{found.mean():>10.4f}" for found in each), flush=True)
         return
     print(f"{'mean best regret at k =':<24}" + "".join(f"{k:>17}" for k in STEPS) + "   at seconds = ", *_SECONDS)
+    rival = regrets(table, options.against, options.folds, options.networks)[0] if options.against else None
     for name in options.strategies:
-        best, spent = regrets(table, name, options.folds)
-        cells = [f"{best[:, k - 1].mean():.4f} ± {best[:, k - 1].std() / len(best) ** 0.5:.4f}" for k in STEPS]
+        best, spent = regrets(table, name, options.folds, options.networks)
         timed = [f"{at_seconds(best, spent, seconds).mean():.4f}" for seconds in _SECONDS]
-        print(f"{name:<24}" + "".join(f"{cell:>17}" for cell in cells) + "   " + "  ".join(timed), flush=True)
+        print(f"{name:<24}" + _cells(best) + "   " + "  ".join(timed), flush=True)
+        if rival is not None:
+            print(f"{'  less ' + options.against:<24}" + _cells(best - rival), flush=True)
 
 
 def read(wheel: Path) -> Table:
@@ -83,8 +97,20 @@ def read(wheel: Path) -> Table:
     return Table(configurations, errors.to_numpy(), seconds[errors.columns].loc[errors.index].to_numpy())
 
 
+def _cells(best: Array) -> str:
+    """Means with standard errors."""
+    at = [best[:, k - 1] for k in STEPS]
+    return "".join(f"{f'{each.mean():.4f} ± {each.std() / len(each) ** 0.5:.4f}':>17}" for each in at)
+
+
 def regrets(
-    table: Table, name: str, folds: Sequence[int], *, steps: int = STEPS[-1], training: int | None = None
+    table: Table,
+    name: str,
+    folds: Sequence[int],
+    networks: Path,
+    *,
+    steps: int = STEPS[-1],
+    training: int | None = None,
 ) -> tuple[Array, Array]:
     """(data sets, steps) best regret so far, and seconds spent by then, of the data sets of these folds."""
     regret = Past(table.configurations, table.errors).regrets
@@ -96,14 +122,36 @@ def regrets(
         if training is not None:
             known = rng.choice(known, min(training, len(known)), replace=False)
         past = Past(table.configurations, table.errors[known])
+        metamodels = {needed: trained(needed, past, networks, seed=fold) for needed in needs(name)}
         for row in np.flatnonzero(fold_of == fold):
-            places = search(table, name, past, int(row), steps)
+            places = search(table, name, past, metamodels, int(row), steps)
             best.append(np.minimum.accumulate(regret[row, places]))
             spent.append(np.cumsum(table.seconds[row, places]))
     return np.array(best), np.array(spent)
 
 
-def search(table: Table, name: str, past: Past, row: int, steps: int) -> list[int]:
+def needs(name: str) -> list[str]:
+    """Metamodels that a strategy wants."""
+    return list(getattr(get_strategy(name), "needs", ()))
+
+
+def trained(name: str, past: Past, folder: Path, *, seed: int) -> Metamodel:
+    """A metamodel of this past: from the folder, into which it goes if it is not there."""
+    kind = get_metamodel(name)
+    path = folder / f"{name}-{digest(past)}-{seed}.safetensors"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        kind.train(past, FiniteSpace(past.configurations), seed=seed).save(path)
+    return kind.load(path)
+
+
+def digest(past: Past) -> str:
+    """Of these losses and of the code that learns from them: of other code, metamodels are trained anew."""
+    sources = sorted(Path(meta.__file__).parent.glob("*.py"))
+    return hashlib.sha256(past.losses.tobytes() + b"".join(map(Path.read_bytes, sources))).hexdigest()[:12]
+
+
+def search(table: Table, name: str, past: Past, metamodels: Mapping[str, Metamodel], row: int, steps: int) -> list[int]:
     """Places of what the strategy asked for on one data set, in order."""
     places = {canonical(configuration): place for place, configuration in enumerate(table.configurations)}
     context = SearchContext(
@@ -115,6 +163,7 @@ def search(table: Table, name: str, past: Past, row: int, steps: int) -> list[in
         trials=steps,
         n_folds=1,
         past=past,
+        metamodels=metamodels,
     )
     strategy = get_strategy(name)(context)
     asked: list[int] = []

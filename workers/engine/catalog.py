@@ -1,6 +1,6 @@
 """What the engine offers, by name. Pure Python, imports nothing heavy: the API validates specs with it.
 
-Adding a learner is one file in `learners/` and one line in LEARNERS; a strategy likewise.
+Adding a learner is one file in `learners/` and one line in LEARNERS; a strategy or a metamodel likewise.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .types import TaskKind
 
 if TYPE_CHECKING:
     from .learners.base import Learner
+    from .meta.metamodel import Metamodel
     from .search.base import Strategy
 
 #: learner name -> "module:attribute" of its `Learner`, relative to `learners/`; "/package.module:…" is absolute.
@@ -42,6 +43,17 @@ STRATEGIES: Final[dict[str, str]] = {
     "evolution": "evolution:Evolution",
     "portfolio": "portfolio:Portfolio",
     "transfer": "transfer:Transfer",
+    "rnn": "learned:RnnSearch",
+    "mann": "learned:MannSearch",
+    "lstm_optimiser": "learned:LstmSearch",
+    "composite": "composite:Composite",
+}
+
+#: metamodel name -> "module:class", relative to `meta/`. Their modules import torch.
+METAMODELS: Final[dict[str, str]] = {
+    "rnn": "rnn:Rnn",
+    "mann": "mann:Mann",
+    "lstm_optimiser": "lstm_optimiser:LstmOptimiser",
 }
 
 #: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.
@@ -86,6 +98,15 @@ def get_strategy(name: str) -> type[Strategy]:
         SpaceError: no such strategy.
     """
     return _load("search", STRATEGIES, name)  # type: ignore[no-any-return]
+
+
+def get_metamodel(name: str) -> type[Metamodel]:
+    """The metamodel class of this name.
+
+    Raises:
+        SpaceError: no such metamodel.
+    """
+    return _load("meta", METAMODELS, name)  # type: ignore[no-any-return]
 
 
 def _load(folder: str, registry: dict[str, str], name: str) -> Any:

@@ -42,3 +42,9 @@ class BundleError(EngineError, ValueError):
     """A bundle is damaged, of an unknown format, or contains what a bundle may not contain."""
 
     code = "invalid_bundle"
+
+
+class MetamodelError(EngineError, ValueError):
+    """A file does not hold the metamodel that it should."""
+
+    code = "invalid_metamodel"

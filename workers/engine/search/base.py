@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ..space import canonical
@@ -11,6 +11,7 @@ from ..types import Configuration, Proposal, Trial
 
 if TYPE_CHECKING:
     from ..learners.base import Size
+    from ..meta.metamodel import Metamodel
     from ..meta.past import Past
     from ..space import SearchSpace
 
@@ -31,6 +32,7 @@ class SearchContext:
     n_folds: int
     is_skewed: bool = False  #: a regression target that is nowhere negative and has a long tail
     past: Past | None = None  #: what past tasks scored; None: nothing is known
+    metamodels: Mapping[str, Metamodel] = field(default_factory=dict)  #: by name, trained
     constant_loss: float = (
         1.0  #: of the best constant prediction: what losses are divided by beside those of past tasks
     )
@@ -61,6 +63,10 @@ class Seen:
         size = len(self._texts)
         self._texts.add(canonical(configuration))
         return len(self._texts) > size
+
+    def has(self, configuration: Configuration) -> bool:
+        """Whether it was there."""
+        return canonical(configuration) in self._texts
 
     def first_new(self, configurations: Iterable[Configuration]) -> Configuration | None:
         """The first that was not there, which is now; None if there is none."""

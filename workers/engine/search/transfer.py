@@ -27,23 +27,33 @@ class Transfer:
 
     def __init__(self, context: SearchContext) -> None:
         self._portfolio = Portfolio(context)
-        self._seen = self._portfolio.seen
+        self.seen = self._portfolio.seen
         self._advice = None if self._portfolio.past is None else Advice(context)
+        self.candidates = [] if self._advice is None else self._advice.configurations
 
     def ask(self) -> Proposal | None:
         """What promises most; the portfolio's next before a loss is known, and where nothing of the past is left."""
-        advice = self._advice
-        if advice is not None and advice.is_informed:
-            promising = (advice.configurations[place] for place in np.argsort(-advice.gains(), kind="stable"))
-            if (found := self._seen.first_new(promising)) is not None:
+        if self.is_ready:
+            promising = (self.candidates[place] for place in np.argsort(-self.worth(), kind="stable"))
+            if (found := self.seen.first_new(promising)) is not None:
                 return Proposal(configuration=found, source=Source.SURROGATE)
         return self._portfolio.ask()
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial at full fidelity of a configuration that the past knows."""
-        self._seen.add(trial.proposal.configuration)
+        self.seen.add(trial.proposal.configuration)
         if self._advice is not None:
             self._advice.tell(trial)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a loss is known, of a configuration that the past knows."""
+        return self._advice is not None and self._advice.is_informed
+
+    def worth(self) -> Array:
+        """(candidates,) of trying each next."""
+        assert self._advice is not None
+        return self._advice.gains()
 
 
 class Advice:

@@ -7,52 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.workers.engine.meta.made import CONFIGURATIONS, COUNT, SIZE, make_losses, play
 from workers.engine.catalog import get_strategy
-from workers.engine.learners.base import Size
 from workers.engine.meta.past import Past
 from workers.engine.meta.portfolio import greedy_portfolio
 from workers.engine.meta.transfer import TransferSurrogate
 from workers.engine.search.base import SearchContext
 from workers.engine.space import FiniteSpace, Space, canonical
-from workers.engine.types import Configuration, Source, TaskKind, Trial, TrialStatus
-
-SIZE = Size(rows=1000, columns=10, classes=2)
-COUNT = 40
-CONFIGURATIONS: list[Configuration] = [
-    {"learner": "ab"[number % 2], "width": 10 ** (number // 2 / 10), "form": ["x", None][number % 3 == 0]}
-    for number in range(COUNT)
-]
-
-
-def make_losses(tasks: int, seed: int) -> np.ndarray:
-    """(tasks, COUNT): three traits of a task decide how configurations do on it."""
-    rng = np.random.default_rng(0)
-    traits = rng.normal(size=(3, COUNT))
-    rng = np.random.default_rng(seed)
-    return 1 / (1 + np.exp(-(rng.normal(size=(tasks, 3)) @ traits + rng.normal(size=(tasks, 1)))))
-
-
-def play(name: str, losses: np.ndarray, past: Past | None, asks: int, seed: int = 0) -> list[int]:
-    """Places of what a strategy asks for on one task."""
-    context = SearchContext(
-        space=FiniteSpace(CONFIGURATIONS),
-        size=SIZE,
-        seed=seed,
-        workers=1,
-        seconds=None,
-        trials=asks,
-        n_folds=1,
-        past=past,
-    )
-    strategy, asked = get_strategy(name)(context), []
-    places = {canonical(one): place for place, one in enumerate(CONFIGURATIONS)}
-    for number in range(asks):
-        proposal = strategy.ask()
-        assert proposal is not None
-        asked.append(places[canonical(proposal.configuration)])
-        loss = float(losses[asked[-1]])
-        strategy.tell(Trial(number=number, proposal=proposal, status=TrialStatus.SUCCEEDED, loss=loss))
-    return asked
+from workers.engine.types import Source, TaskKind
 
 
 @given(st.integers(0, 1000), st.integers(1, 30), st.integers(1, 12))
