@@ -13,11 +13,11 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("purpose", sa.String(), nullable=False, server_default="solve"))
     op.alter_column("jobs", "purpose", server_default=None)
     op.alter_column("jobs", "dataset_id", existing_type=sa.Uuid(), nullable=True)
-    op.create_check_constraint("ck_jobs_has_dataset", "jobs", "purpose <> 'solve' OR dataset_id IS NOT NULL")
+    op.create_check_constraint(op.f("ck_jobs_has_dataset"), "jobs", "purpose <> 'solve' OR dataset_id IS NOT NULL")
 
 
 def downgrade() -> None:
     op.execute("DELETE FROM jobs WHERE purpose <> 'solve'")
-    op.drop_constraint("ck_jobs_has_dataset", "jobs")
+    op.drop_constraint(op.f("ck_jobs_has_dataset"), "jobs")
     op.alter_column("jobs", "dataset_id", existing_type=sa.Uuid(), nullable=False)
     op.drop_column("jobs", "purpose")
