@@ -22,7 +22,7 @@ from workers.description import describe
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
 from workers.engine.meta.likeness import likeness_of
-from workers.engine.meta.matrix import Attempts
+from workers.engine.meta.matrix import FEWEST_TASKS, Attempts
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.past import Past
 from workers.engine.meta.saving import seconds_saved
@@ -104,7 +104,7 @@ def gather(
     metric = problem.task.metric
     constants = repository.list_constants(session, [task.id for task in near], metric)
     near = [task for task in near if task.id in constants]
-    rows = repository.list_scores(session, [task.id for task in near], metric)
+    rows = repository.list_scores(session, [task.id for task in near], metric, FEWEST_TASKS)
     places = {task.id: place for place, task in enumerate(near)}
     tasks, keys, losses, seconds = [], [], [], []
     for task_id, key, score, took in rows:

@@ -215,12 +215,19 @@ def list_metafeatures(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 def list_scores(
-    session: Session, task_ids: Sequence[UUID], metric: str
+    session: Session, task_ids: Sequence[UUID], metric: str, tried_by: int
 ) -> Sequence[Row[UUID, str, float | None, float | None]]:
     """(task, configuration key, score or None if the trial failed, seconds) of evaluations at full fidelity.
 
-    Trials that were stopped, or that time cut, say nothing.
+    Of configurations that at least `tried_by` of these tasks tried: what only one has tried, and long jobs try hundreds,
+    says nothing of others. Trials that were stopped say nothing either.
     """
+    common = (
+        select(KnowledgeEvaluation.configuration_key)
+        .where(KnowledgeEvaluation.task_id.in_(task_ids), KnowledgeEvaluation.configuration_key.is_not(None))
+        .group_by(KnowledgeEvaluation.configuration_key)
+        .having(func.count(KnowledgeEvaluation.task_id.distinct()) >= tried_by)
+    )
     score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
     seconds = cast(KnowledgeEvaluation.evaluation["cpu_seconds"].astext, Double)
     status = KnowledgeEvaluation.evaluation["status"].astext
@@ -228,7 +235,7 @@ def list_scores(
         select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.configuration_key, score, seconds)
         .where(
             KnowledgeEvaluation.task_id.in_(task_ids),
-            KnowledgeEvaluation.configuration_key.is_not(None),
+            KnowledgeEvaluation.configuration_key.in_(common),
             status != "stopped",
         )
         .order_by(KnowledgeEvaluation.id)

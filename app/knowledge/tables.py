@@ -41,6 +41,7 @@ class KnowledgeEvaluation(Base):
     """A trial as knowledge keeps it: canonical JSON, design section 6."""
 
     __tablename__ = "knowledge_evaluations"
+    __table_args__ = (Index("ix_knowledge_evaluations_tried", "task_id", "configuration_key"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     task_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_tasks.id", ondelete="CASCADE"), index=True)

@@ -33,6 +33,9 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_knowledge_evaluations_configuration_key"), "knowledge_evaluations", ["configuration_key"], unique=False
     )
+    op.create_index(
+        "ix_knowledge_evaluations_tried", "knowledge_evaluations", ["task_id", "configuration_key"], unique=False
+    )
     op.create_table(
         "metamodels",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -99,6 +102,7 @@ def downgrade() -> None:
     op.drop_index("ix_metamodels_champion", table_name="metamodels", postgresql_where=sa.text("state = 'champion'"))
     op.drop_table("metamodels")
     op.drop_index(op.f("ix_knowledge_evaluations_configuration_key"), table_name="knowledge_evaluations")
+    op.drop_index("ix_knowledge_evaluations_tried", table_name="knowledge_evaluations")
     op.drop_column("knowledge_evaluations", "configuration_key")
     op.drop_index(
         "ix_knowledge_tasks_shared",

@@ -14,7 +14,8 @@ from .past import Past
 Array = NDArray[np.float64]
 
 _OFFSET = 0.05  # added to relative losses before the logarithm: below, differences do not matter
-_FEWEST_TASKS, _LEAST_SHARE = 3, 0.05  # that tried a configuration, for it to become a column
+FEWEST_TASKS = 3  #: that tried a configuration, for it to become a column
+_LEAST_SHARE = 0.05  # of the tasks, the same
 _FEWEST_OF_TASK = 3  # configurations that a task tried, for it to become a row
 _ROUNDS = 8  # of expectation and maximisation
 _RIDGE = 0.05  # of the variance: what a configuration does by itself
@@ -49,10 +50,10 @@ class Attempts:
                 matrix[task, order[key]] = _WORST if np.isnan(loss) else min(max(loss, 0.0), _WORST)
                 seconds[task, order[key]] = took
         tried = ~np.isnan(matrix)
-        fewest = max(_FEWEST_TASKS, _LEAST_SHARE * tried.any(axis=1).sum())
+        fewest = max(FEWEST_TASKS, _LEAST_SHARE * tried.any(axis=1).sum())
         columns = np.flatnonzero(tried.sum(axis=0) >= fewest)
         rows = np.flatnonzero(tried[:, columns].sum(axis=1) >= _FEWEST_OF_TASK)
-        if len(columns) < 2 or len(rows) < _FEWEST_TASKS:
+        if len(columns) < 2 or len(rows) < FEWEST_TASKS:
             return None
         names = list(order)
         weights = likeness[rows]
