@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
 import io
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workers.engine import meta
-from workers.engine.catalog import get_metamodel, get_strategy
+from benchmarks.networks import SCRATCH, needs, trained
+from workers.engine.catalog import get_strategy
 from workers.engine.learners.base import Size
 from workers.engine.meta.metamodel import Metamodel
 from workers.engine.meta.past import Past
@@ -42,7 +40,6 @@ STEPS = (1, 3, 5, 10, 20, 30, 50)
 TRAINING = (10, 30, 100, 200, 376)
 _FOLDS = 10
 _FOLDER = "oboe/defaults/Oboe"
-_SCRATCH = Path(tempfile.gettempdir()) / "warmstart-metamodels"
 _SECONDS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 
@@ -61,7 +58,7 @@ def main() -> None:
     parser.add_argument("wheel", type=Path)
     parser.add_argument("--strategies", nargs="*", default=["random", "portfolio", "transfer"])
     parser.add_argument("--folds", type=int, nargs="*", default=list(range(_FOLDS)))
-    parser.add_argument("--networks", type=Path, default=_SCRATCH, help="where trained metamodels are kept")
+    parser.add_argument("--networks", type=Path, default=SCRATCH, help="where trained metamodels are kept")
     parser.add_argument("--against", help="a strategy, to print paired differences to")
     parser.add_argument("--growth", action="store_true", help="regret at 10 by the number of training data sets")
     options = parser.parse_args()
@@ -122,33 +119,15 @@ def regrets(
         if training is not None:
             known = rng.choice(known, min(training, len(known)), replace=False)
         past = Past(table.configurations, table.errors[known])
-        metamodels = {needed: trained(needed, past, networks, seed=fold) for needed in needs(name)}
+        metamodels = {
+            needed: trained(needed, past, FiniteSpace(past.configurations), networks, seed=fold)
+            for needed in needs(name)
+        }
         for row in np.flatnonzero(fold_of == fold):
             places = search(table, name, past, metamodels, int(row), steps)
             best.append(np.minimum.accumulate(regret[row, places]))
             spent.append(np.cumsum(table.seconds[row, places]))
     return np.array(best), np.array(spent)
-
-
-def needs(name: str) -> list[str]:
-    """Metamodels that a strategy wants."""
-    return list(getattr(get_strategy(name), "needs", ()))
-
-
-def trained(name: str, past: Past, folder: Path, *, seed: int) -> Metamodel:
-    """A metamodel of this past: from the folder, into which it goes if it is not there."""
-    kind = get_metamodel(name)
-    path = folder / f"{name}-{digest(past)}-{seed}.safetensors"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        kind.train(past, FiniteSpace(past.configurations), seed=seed).save(path)
-    return kind.load(path)
-
-
-def digest(past: Past) -> str:
-    """Of these losses and of the code that learns from them: of other code, metamodels are trained anew."""
-    sources = sorted(Path(meta.__file__).parent.glob("*.py"))
-    return hashlib.sha256(past.losses.tobytes() + b"".join(map(Path.read_bytes, sources))).hexdigest()[:12]
 
 
 def search(table: Table, name: str, past: Past, metamodels: Mapping[str, Metamodel], row: int, steps: int) -> list[int]:

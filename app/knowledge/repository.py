@@ -219,7 +219,7 @@ def list_scores(
 ) -> Sequence[Row[UUID, str, float | None, float | None]]:
     """(task, configuration key, score or None if the trial failed, seconds) of evaluations at full fidelity.
 
-    Of configurations that at least `tried_by` of these tasks tried: what only one has tried, and long jobs try hundreds,
+    Of configurations that at least `tried_by` of these tasks tried: what only one has tried (long jobs try hundreds)
     says nothing of others. Trials that were stopped say nothing either.
     """
     common = (

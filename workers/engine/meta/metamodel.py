@@ -60,11 +60,12 @@ class Metamodel(ABC):
         """One file of tensors, without code."""
         about = {
             "name": self.name,
-            "format": str(_FORMAT),
-            "slots": json.dumps(self.vocabulary.slots),
-            "configurations": json.dumps(self.vocabulary.texts),
+            "format": _FORMAT,
+            "slots": self.vocabulary.slots,
+            "configurations": self.vocabulary.texts,
         }
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in self.weights.items()}, path, about)
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in self.weights.items()}
+        save_file(tensors, path, {"metamodel": json.dumps(about)})  # one entry: several come in any order
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -74,11 +75,11 @@ class Metamodel(ABC):
             MetamodelError: another metamodel or another format.
         """
         with safe_open(path, "numpy") as file:
-            about = file.metadata() or {}
-            if (found := (about.get("name"), about.get("format"))) != (cls.name, str(_FORMAT)):
+            about = json.loads((file.metadata() or {}).get("metamodel", "{}"))
+            if (found := (about.get("name"), about.get("format"))) != (cls.name, _FORMAT):
                 raise MetamodelError(f"{path.name} holds {found}, not {cls.name} of format {_FORMAT}.")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        vocabulary = Vocabulary(tuple(json.loads(about["slots"])), tuple(json.loads(about["configurations"])))
+        vocabulary = Vocabulary(tuple(about["slots"]), tuple(about["configurations"]))
         return cls(vocabulary, weights)
 
 
