@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import select
 
 from app.jobs.tables import Job
-from app.knowledge.repository import record_job
+from app.knowledge.repository import find_champion, keep_embedding, record_job
 from app.projects.tables import Project
 from workers.description import describe
 from workers.engine.fit import FitResult
@@ -14,7 +14,7 @@ from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.space import Space
 from workers.journal import DatabaseJournal
 from workers.problem import Problem
-from workers.recall import Recalled
+from workers.recall import Recalled, embed
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,8 @@ def contribute(journal: DatabaseJournal, problem: Problem, result: FitResult, kn
             job = session.execute(select(Job).where(Job.id == journal.lease.job_id)).scalar_one()
             shares = session.execute(select(Project.shares_knowledge).where(Project.id == job.project_id)).scalar_one()
             is_shared = shares and problem.contribute == "shared"
-            record_job(session, job, task, evaluations, is_shared=is_shared, embeddings=known.embeddings)
+            task_id = record_job(session, job, task, evaluations, is_shared=is_shared)
+            if (champion := find_champion(session, "embedding")) is not None:  # of now, not of when the job began
+                keep_embedding(session, task_id, champion.id, embed(journal.blobs, champion, task))
     except Exception:  # whatever an odd table does to a statistic, the job is done
         log.exception("nothing was contributed to knowledge")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +42,6 @@ class Recalled:
 
     past: Past | None = None
     description: TaskDescription | None = None
-    embeddings: Mapping[UUID, Sequence[float]] = field(default_factory=dict)
 
 
 def recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
@@ -66,26 +65,21 @@ def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
     with journal.database.transaction() as session:
         pinned = repository.find_pinned(session, job.id)
         metamodel = repository.find_champion(session, MetafeatureEmbedding.role)
-        if metamodel is None and pinned is None:
-            return Recalled(description=description)
-        embedding: list[float] = []
-        if metamodel is not None:
-            embedding = embed(journal.blobs, metamodel, description)
-        if pinned is not None:
-            past = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
-        else:
-            assert metamodel is not None
-            past, summary = gather(
-                session, job.project_id, problem, description, metamodel, embedding, journal.settings.recall_tasks
-            )
-    if pinned is None:
+        if pinned is None and metamodel is not None:
+            point = embed(journal.blobs, metamodel, description)
+            limit = journal.settings.recall_tasks
+            past, summary = gather(session, job.project_id, problem, description, metamodel, point, limit)
+    if pinned is not None:
+        past = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
+    elif metamodel is None:
+        past = None
+    else:
         key = None
         if past is not None:
             key = f"jobs/{job.id}/knowledge.npz"
             journal.blobs.put_stream(key, iter([pack(past)]))
         journal.write(lambda session: repository.pin_knowledge(session, job.id, key, summary))
-    embeddings = {} if metamodel is None else {metamodel.id: embedding}
-    return Recalled(past=past, description=description, embeddings=embeddings)
+    return Recalled(past=past, description=description)
 
 
 def gather(

@@ -106,7 +106,7 @@ class Training:
         metamodel_id = self._journal.write(keep)
         if verdict.is_won:
             self._place_all(metamodel_id, challenger)
-            self._journal.write(lambda session: self._promote(session, metamodel_id))
+            self._journal.write(lambda session: self._promote(session, metamodel_id, challenger))
         why = "proven better" if verdict.is_won else "not proven better on enough replay groups"
         self._verdicts.append(
             {
@@ -132,22 +132,19 @@ class Training:
 
     def _place_all(self, metamodel_id: UUID, embedding: MetafeatureEmbedding) -> None:
         """Every task, also those that are not shared: their projects look for neighbours too."""
-        while True:
-
-            def place(session: Session) -> int:
-                leases.hold(session, self._journal.lease)
-                rows = repository.list_unplaced(session, metamodel_id, _BATCH)
-                for task in rows:
-                    point = embedding.embed(task.metafeatures).tolist()
-                    repository.keep_embedding(session, task.id, metamodel_id, point)
-                return len(rows)
-
-            if not self._journal.write(place):
-                return
+        while self._journal.write(lambda session: self._place(session, metamodel_id, embedding, _BATCH)):
             self._say("placing tasks")
 
-    def _promote(self, session: Session, metamodel_id: UUID) -> None:
+    def _place(self, session: Session, metamodel_id: UUID, embedding: MetafeatureEmbedding, most: int) -> int:
+        """How many tasks it was."""
         leases.hold(session, self._journal.lease)
+        rows = repository.list_unplaced(session, metamodel_id, most)
+        for task in rows:
+            repository.keep_embedding(session, task.id, metamodel_id, embedding.embed(task.metafeatures).tolist())
+        return len(rows)
+
+    def _promote(self, session: Session, metamodel_id: UUID, embedding: MetafeatureEmbedding) -> None:
+        self._place(session, metamodel_id, embedding, _BATCH)  # what came meanwhile
         make_champion(session, session.get_one(Metamodel, metamodel_id))
 
     def _say(self, phase: str, *, force: bool = False, **more: Any) -> None:

@@ -53,7 +53,6 @@ def record_job(
     evaluations: Iterable[Mapping[str, Any]],
     *,
     is_shared: bool = False,
-    embeddings: Mapping[UUID, Sequence[float]] | None = None,
 ) -> UUID:
     """Keep a finished job's task and evaluations, in the caller's transaction; the task's id.
 
@@ -65,7 +64,6 @@ def record_job(
         task: that it solved.
         evaluations: its trials.
         is_shared: every project may learn from them; a task that one job shares is shared.
-        embeddings: of the task, by metamodel.
     """
     values = {
         "project_id": job.project_id,
@@ -95,8 +93,6 @@ def record_job(
     ]
     if rows:
         session.execute(insert(KnowledgeEvaluation), rows)
-    for metamodel_id, embedding in (embeddings or {}).items():
-        keep_embedding(session, task_id, metamodel_id, embedding)
     return task_id
 
 
