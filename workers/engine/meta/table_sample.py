@@ -86,4 +86,4 @@ def _robust(values: Array) -> Array:
         return np.zeros(len(values))
     low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
     spread = (high - low) / 1.35 or float(np.nanstd(values)) or 1.0
-    return np.nan_to_num(np.clip((values - middle) / spread / _CLIP, -1, 1))
+    return np.asarray(np.nan_to_num(np.clip((values - middle) / spread / _CLIP, -1, 1)))
