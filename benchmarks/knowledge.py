@@ -2,11 +2,14 @@
 
     python -m benchmarks.knowledge                          # the knowledge that the package ships
     python -m benchmarks.knowledge --archive FOLDER
+    python -m benchmarks.knowledge --embeddings none metafeatures siamese
 
 Ten folds by group: a strategy sees the other folds' tasks, then asks for recorded trials of one task, one after
 another, each taking the seconds that it took. Cold is `auto` without a past, through its opening. Printed are the mean
 best regret at k trials and at shares of cold's seconds, and by how much sooner than cold each reaches the score that
-cold ends at, with 95 % intervals over tasks.
+cold ends at, with 95 % intervals over tasks. Embeddings are trained per fold on the other folds' tasks, replay groups
+never among them, and compared in pairs on the same tasks: mean differences of regret, with 95 % intervals over groups;
+and how well distance predicts how differently configurations rank.
 """
 
 from __future__ import annotations
@@ -14,17 +17,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from app.knowledge.archive import open_archive
 from app.knowledge.loading import SEED
+from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import SHARES
-from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.past import Past
 from workers.engine.meta.recorded import Found, RecordedTask, is_alike, past_of, replay
+from workers.engine.meta.replay import is_replay
+from workers.engine.meta.siamese_training import rank_differences
 from workers.engine.types import Configuration, TaskKind
 
 Array = NDArray[np.float64]
@@ -39,17 +46,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, default=SEED)
     parser.add_argument("--strategies", nargs="*", default=["random", "portfolio", "transfer", "auto"])
+    parser.add_argument("--embeddings", nargs="*", default=["metafeatures"], choices=["none", *EMBEDDINGS])
     options = parser.parse_args()
     tasks, configurations = read(options.archive)
     print(f"{len(tasks)} tasks, {len(configurations)} configurations\n")
     columns = [*(f"k = {k}" for k in STEPS), *(f"{share:.0%}" for share in SHARES)]
     print(f"{'mean best regret at':<20}" + "".join(f"{column:>8}" for column in columns) + "   sooner: median, mean")
-    pasts = [past_without(tasks, configurations, place) for place in range(len(tasks))]
     cold = [replay("auto", task, configurations, None) for task in tasks]
     report("auto, cold", tasks, cold, cold)
-    for name in options.strategies:
-        found = [replay(name, task, configurations, past) for task, past in zip(tasks, pasts, strict=True)]
-        report(name, tasks, found, cold)
+    regrets: dict[tuple[str, str], Array] = {}
+    for embedding in options.embeddings:
+        distances = [distances_to(tasks, embedding, fold) for fold in range(_FOLDS)]
+        pasts = [past_without(tasks, configurations, place, distances) for place in range(len(tasks))]
+        for name in options.strategies:
+            found = [replay(name, task, configurations, past) for task, past in zip(tasks, pasts, strict=True)]
+            regrets[name, embedding] = report(f"{name}, {embedding}", tasks, found, cold)
+        if embedding != "none":
+            report_fit(embedding, tasks, distances)
+    compare(tasks, regrets, options.embeddings)
 
 
 def read(folder: Path) -> tuple[list[RecordedTask], dict[str, Configuration]]:
@@ -66,14 +80,33 @@ def read(folder: Path) -> tuple[list[RecordedTask], dict[str, Configuration]]:
     return [task for task in tasks.values() if task.losses], configurations
 
 
-def past_without(tasks: Sequence[RecordedTask], configurations: Mapping[str, Configuration], place: int) -> Past | None:
-    """What the tasks of other folds and of the same sort of target say to one task."""
+def distances_to(tasks: Sequence[RecordedTask], name: str, fold: int) -> Array:
+    """(tasks, tasks) of an embedding that knows the other folds only, and no replay group; none: all are as near."""
+    if name == "none":
+        return np.ones((len(tasks), len(tasks)))
+    learned = [task for task in tasks if fold_of(task.group) != fold and not is_replay(task.group)]
+    embedding = EMBEDDINGS[name].train(learned)
+    points = np.array([embedding.embed(task.metafeatures) for task in tasks])
+    return np.asarray(np.linalg.norm(points[:, None] - points[None], axis=2))
+
+
+def past_without(
+    tasks: Sequence[RecordedTask], configurations: Mapping[str, Configuration], place: int, distances: Sequence[Array]
+) -> Past | None:
+    """What the tasks of other folds and of the same sort of target say to one task; `distances` are by fold."""
+    others = strangers(tasks, place)
+    near = distances[fold_of(tasks[place].group)][place, others]
+    return past_of([tasks[other] for other in others], near, configurations)
+
+
+def strangers(tasks: Sequence[RecordedTask], place: int) -> list[int]:
+    """Places of the tasks of other folds and of the same sort of target."""
     mine = tasks[place]
-    others = [each for each in tasks if is_alike(each.kind, mine.kind) and fold_of(each.group) != fold_of(mine.group)]
-    embedding = MetafeatureEmbedding.train(others)
-    here = embedding.embed(mine.metafeatures)
-    distances = np.array([np.linalg.norm(embedding.embed(each.metafeatures) - here) for each in others])
-    return past_of(others, distances, configurations)
+    return [
+        other
+        for other, each in enumerate(tasks)
+        if is_alike(each.kind, mine.kind) and fold_of(each.group) != fold_of(mine.group)
+    ]
 
 
 def fold_of(group: str) -> int:
@@ -81,8 +114,8 @@ def fold_of(group: str) -> int:
     return int.from_bytes(hashlib.sha256(f"fold {group}".encode()).digest()[:4]) % _FOLDS
 
 
-def report(name: str, tasks: Sequence[RecordedTask], runs: Sequence[Found], cold: Sequence[Found]) -> None:
-    """A line."""
+def report(name: str, tasks: Sequence[RecordedTask], runs: Sequence[Found], cold: Sequence[Found]) -> Array:
+    """A line; the regrets (tasks, columns)."""
     regrets, ratios = [], []
     for task, found, plain in zip(tasks, runs, cold, strict=True):
         finite = [loss for loss in task.losses.values() if not np.isnan(loss)]
@@ -97,6 +130,41 @@ def report(name: str, tasks: Sequence[RecordedTask], runs: Sequence[Found], cold
     cells = "".join(f"{value:>8.4f}" for value in np.mean(regrets, axis=0))
     median, mean = (f"{np.exp(middle(logs)):.2f} × {_interval(logs, middle)}" for middle in (np.median, np.mean))
     print(f"{name:<20}{cells}   {median}, {mean}", flush=True)
+    return np.array(regrets)
+
+
+def report_fit(name: str, tasks: Sequence[RecordedTask], distances: Sequence[Array]) -> None:
+    """How well distance predicts one less the rank correlation of losses, task by task of a fold that was held out."""
+    differences = rank_differences(tasks)
+    for label, is_judged in (("other", False), ("replay", True)):
+        found = []
+        for place in (place for place, task in enumerate(tasks) if is_replay(task.group) == is_judged):
+            others = [each for each in strangers(tasks, place) if not np.isnan(differences[place, each])]
+            near = distances[fold_of(tasks[place].group)][place, others]
+            found.append(spearmanr(near, differences[place, others]).statistic)
+        print(
+            f"    {name}: rank correlation of distance and difference, {label} groups {np.mean(found):.3f}", flush=True
+        )
+
+
+def compare(tasks: Sequence[RecordedTask], regrets: Mapping[tuple[str, str], Array], embeddings: Sequence[str]) -> None:
+    """A line for each strategy and pair of embeddings: by how much the later one's regret is lower, x 1000."""
+    for chosen, is_wanted in (("all groups", (False, True)), ("replay groups alone", (True,))):
+        places = [place for place, task in enumerate(tasks) if is_replay(task.group) in is_wanted]
+        groups = sorted({tasks[place].group for place in places})
+        of = np.array([groups.index(tasks[place].group) for place in places])
+        print(f"\nregret x 1000 that the second saves over the first, {len(groups)} groups, {chosen}")
+        for one, other in combinations(embeddings, 2):
+            for name in dict.fromkeys(strategy for strategy, _ in regrets):
+                saved = 1000 * (regrets[name, one] - regrets[name, other])[places]
+                saved = np.column_stack([saved, saved[:, -len(SHARES) :].mean(axis=1)])
+                each = np.array([saved[of == group].mean(axis=0) for group in range(len(groups))])
+                drawn = each[np.random.default_rng(0).integers(len(each), size=(_BOOTSTRAP, len(each)))].mean(axis=1)
+                low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+                cells = "".join(
+                    f"{m:>7.1f} [{a:.1f}, {b:.1f}]" for m, a, b in zip(each.mean(0), low, high, strict=True)
+                )
+                print(f"{name}: {one} → {other}  {cells}", flush=True)
 
 
 def _interval(logs: Array, middle: object) -> str:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from app.knowledge.repository import TaskDescription
 from workers.engine.meta.constants import constant_scores
 from workers.engine.meta.metafeatures import metafeatures
+from workers.engine.meta.set_encoder import shipped_encoder
 from workers.engine.meta.sketch import sketch
+from workers.engine.meta.table_sample import read_sample
 from workers.engine.table.load import TypedTable
 from workers.engine.types import TaskKind
 from workers.problem import Problem
@@ -41,11 +43,13 @@ def describe_task(
     group: str,
 ) -> TaskDescription:
     """A table with its target, as knowledge keeps it."""
+    encoder = shipped_encoder()
+    numbers = {} if encoder is None else encoder.encode(read_sample(table.columns, table.schema, y, kind))
     return TaskDescription(
         fingerprint=fingerprint,
         group=group,
         kind=kind,
-        metafeatures=metafeatures(table.columns, table.schema, y, kind),
+        metafeatures=metafeatures(table.columns, table.schema, y, kind) | numbers,
         constants=constant_scores(y, kind, len(classes)),
         sketch=sketch(table.columns, table.schema, y, classes),
     )

@@ -21,9 +21,9 @@ from app.knowledge.traits import shared_traits
 from workers.description import describe
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
+from workers.engine.meta.embeddings import ROLE, load_embedding
 from workers.engine.meta.likeness import likeness_of
 from workers.engine.meta.matrix import FEWEST_TASKS, Attempts
-from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.past import Past
 from workers.engine.meta.saving import seconds_saved
 from workers.engine.space import Space, canonical
@@ -64,7 +64,7 @@ def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
     description = describe(problem)
     with journal.database.transaction() as session:
         pinned = repository.find_pinned(session, job.id)
-        metamodel = repository.find_champion(session, MetafeatureEmbedding.role)
+        metamodel = repository.find_champion(session, ROLE)
         if pinned is None and metamodel is not None:
             point = embed(journal.blobs, metamodel, description)
             limit = journal.settings.recall_tasks
@@ -162,7 +162,7 @@ def unpack(data: bytes) -> Past:
 
 def embed(blobs: Blobs, metamodel: Metamodel, description: TaskDescription) -> list[float]:
     """Where a metamodel sees a task."""
-    loaded = MetafeatureEmbedding.load(blobs.path(metamodel.blob_key))
+    loaded = load_embedding(metamodel.name, blobs.path(metamodel.blob_key))
     return [float(number) for number in loaded.embed(description.metafeatures)]
 
 

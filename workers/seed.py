@@ -35,12 +35,14 @@ from workers.engine.catalog import DEFAULT_METRIC, LEARNERS
 from workers.engine.evaluation.pool import TrialPool, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
+from workers.engine.meta.embeddings import EMBEDDINGS, TaskEmbedding
 from workers.engine.meta.evaluations import evaluation_of
-from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.judging import judge, regrets_with
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
+from workers.engine.meta.set_encoder import VERSION as ENCODER
 from workers.engine.space import Space, canonical
-from workers.engine.types import Proposal, Scheme, Source, Task, TaskKind, Trial, Validation
+from workers.engine.types import Configuration, Proposal, Scheme, Source, Task, TaskKind, Trial, Validation
 
 MOST_ROWS = 2_000
 FOLDS = 3
@@ -160,28 +162,54 @@ def pack(folder: Path, archive: Path) -> None:
                 (found.fingerprint, {key: line[key] for key in line if key != "recipe"}) for line in current
             ]
     (archive / "metamodels").mkdir(parents=True, exist_ok=True)
-    learns = [task for task in known.values() if not is_replay(task.group)]
-    embedding = MetafeatureEmbedding.train(
-        [RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants) for task in learns]
-    )
-    shipped = ShippedMetamodel(
-        role=embedding.role,
-        name=embedding.name,
-        file=f"metamodels/{embedding.name}.safetensors",
-        learned_from={"tasks": len(learns)},
-    )
-    embedding.save(archive / shipped.file)
-    points = [(task.fingerprint, shipped.file, embedding.embed(task.metafeatures).tolist()) for task in known.values()]
-    write_archive(archive, known.values(), evaluations, [shipped], points)
+    recorded = {name: _recorded(task) for name, task in known.items()}
+    configurations: dict[str, Configuration] = {}
+    for fingerprint, line in evaluations:
+        if (key := recorded[fingerprint].add(line)) is not None:
+            configurations[key] = line["configuration"]
+    trained, shipped = train_embeddings(list(recorded.values()), configurations)
+    points = []
+    for embedding, about in zip(trained, shipped, strict=True):
+        embedding.save(archive / about.file)
+        points += [(name, about.file, embedding.embed(task.metafeatures).tolist()) for name, task in known.items()]
+    write_archive(archive, known.values(), evaluations, shipped, points)
     size = sum(path.stat().st_size for path in archive.rglob("*") if path.is_file())
     print(f"{len(known)} tasks, {len(evaluations)} evaluations, {size / 1e6:.1f} MB; {stale} stale ones left out")
+
+
+def train_embeddings(
+    tasks: Sequence[RecordedTask], configurations: Mapping[str, Configuration]
+) -> tuple[list[TaskEmbedding], list[ShippedMetamodel]]:
+    """Every sort of embedding; the first is champion, unless a later one is proven better on the replay groups."""
+    learned = [task for task in tasks if not is_replay(task.group)]
+    judged = [task for task in tasks if is_replay(task.group)]
+    trained = [kind.train(learned) for kind in EMBEDDINGS.values()]
+    regrets = [regrets_with(one, learned, judged, configurations) for one in trained]
+    verdicts = [judge([task.group for task in judged], regrets[0], each) for each in regrets]
+    winners = [place for place, verdict in enumerate(verdicts) if verdict.is_won]
+    champion = max(winners, key=lambda place: verdicts[place].gain, default=0)
+    return trained, [
+        ShippedMetamodel(
+            role=one.role,
+            name=one.name,
+            file=f"metamodels/{one.name}.safetensors",
+            learned_from={"tasks": len(learned)},
+            replay=asdict(verdict) if place else {},
+            state="champion" if place == champion else "challenger",
+        )
+        for place, (one, verdict) in enumerate(zip(trained, verdicts, strict=True))
+    ]
+
+
+def _recorded(task: TaskDescription) -> RecordedTask:
+    return RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants)
 
 
 def describe(task: CorpusTask, path: Path) -> TaskDescription:
     """The task as jobs describe theirs, kept in a file beside its evaluations."""
     if path.exists():
         kept = json.loads(path.read_text())
-        if kept.pop("recipe") == RECIPE:
+        if (kept.pop("recipe"), kept.pop("encoder", None)) == (RECIPE, ENCODER):
             return TaskDescription(**{**kept, "sketch": bytes.fromhex(kept["sketch"])})
     with tempfile.TemporaryDirectory(prefix="ws-seed-") as name:
         frame = sample(load(task, with_unit=True), task.target, TaskKind(task.kind))
@@ -194,7 +222,7 @@ def describe(task: CorpusTask, path: Path) -> TaskDescription:
         fingerprint=hashlib.sha256(f"corpus {task.name}".encode()).hexdigest(),
         group=f"corpus {task.group}",
     )
-    kept = asdict(description) | {"sketch": (description.sketch or b"").hex(), "recipe": RECIPE}
+    kept = asdict(description) | {"sketch": (description.sketch or b"").hex(), "recipe": RECIPE, "encoder": ENCODER}
     path.write_text(json.dumps(kept))
     return description
 

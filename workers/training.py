@@ -22,8 +22,8 @@ from app.jobs.tables import Job
 from app.knowledge import repository
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel, MetamodelState
 from app.knowledge.training import make_champion
-from workers.engine.meta.judging import Embedding, judge, regrets_with
-from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.embeddings import EMBEDDINGS, ROLE, TaskEmbedding, load_embedding
+from workers.engine.meta.judging import Verdict, judge, regrets_with
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
 from workers.engine.types import Configuration, TaskKind
@@ -49,7 +49,7 @@ class Training:
         self._say("reading", force=True)
         with self._journal.database.transaction() as session:
             tasks, configurations, projects = read_shared(session)
-            champion = repository.find_champion(session, MetafeatureEmbedding.role)
+            champion = repository.find_champion(session, ROLE)
         learned = [task for task in tasks if not is_replay(task.group)]
         judged = [task for task in tasks if is_replay(task.group)]
         if champion is None or len(learned) < _FEWEST_TASKS:
@@ -59,30 +59,28 @@ class Training:
             return
         evaluations = sum(len(task.losses) for task in learned)
         about = {"tasks": len(learned), "evaluations": evaluations, "projects": sorted(map(str, projects))}
-        self._challenge(champion, MetafeatureEmbedding.train(learned), about, learned, judged, configurations)
+        reigning = load_embedding(champion.name, self._journal.blobs.path(champion.blob_key))
+        digest, regrets = champion.sha256, self._regrets(reigning, learned, judged, configurations)
+        for kind in EMBEDDINGS.values():
+            self._say("training", force=True, metamodel=kind.name)
+            challenger = kind.train(learned)
+            file = self._folder / f"{challenger.name}.safetensors"
+            self._folder.mkdir(parents=True, exist_ok=True)
+            challenger.save(file)
+            if hashlib.sha256(file.read_bytes()).hexdigest() == digest:
+                why = "it is what the champion is"
+                self._verdicts.append({"name": challenger.name, "promoted": False, "why": why})
+                continue
+            found = self._regrets(challenger, learned, judged, configurations)
+            verdict = judge([task.group for task in judged], regrets, found)
+            self._keep(challenger, file, about, verdict)
+            if verdict.is_won:
+                digest, regrets = hashlib.sha256(file.read_bytes()).hexdigest(), found
         self._say("finished", force=True)
         self._finish()
 
-    def _challenge(
-        self,
-        champion: Metamodel,
-        challenger: MetafeatureEmbedding,
-        about: dict[str, Any],
-        learned: Sequence[RecordedTask],
-        judged: Sequence[RecordedTask],
-        configurations: dict[str, Configuration],
-    ) -> None:
-        """Keep the challenger, judge it, promote it if it is proven better."""
-        file = self._folder / f"{challenger.name}.safetensors"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        challenger.save(file)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        if digest == champion.sha256:
-            self._verdicts.append({"name": challenger.name, "promoted": False, "why": "it is what the champion is"})
-            return
-        reigning = MetafeatureEmbedding.load(self._journal.blobs.path(champion.blob_key))
-        regrets = [self._regrets(each, learned, judged, configurations) for each in (reigning, challenger)]
-        verdict = judge([task.group for task in judged], *regrets)
+    def _keep(self, challenger: TaskEmbedding, file: Path, about: dict[str, Any], verdict: Verdict) -> None:
+        """Keep the challenger; promote it if it is proven better."""
         blob = self._journal.blobs.put_file(f"metamodels/{new_id()}/{file.name}", file)
 
         def keep(session: Session) -> UUID:
@@ -120,7 +118,7 @@ class Training:
 
     def _regrets(
         self,
-        embedding: Embedding,
+        embedding: TaskEmbedding,
         learned: Sequence[RecordedTask],
         judged: Sequence[RecordedTask],
         configurations: dict[str, Configuration],
@@ -130,12 +128,12 @@ class Training:
 
         return regrets_with(embedding, learned, judged, configurations, on_task)
 
-    def _place_all(self, metamodel_id: UUID, embedding: MetafeatureEmbedding) -> None:
+    def _place_all(self, metamodel_id: UUID, embedding: TaskEmbedding) -> None:
         """Every task, also those that are not shared: their projects look for neighbours too."""
         while self._journal.write(lambda session: self._place(session, metamodel_id, embedding, _BATCH)):
             self._say("placing tasks")
 
-    def _place(self, session: Session, metamodel_id: UUID, embedding: MetafeatureEmbedding, most: int) -> int:
+    def _place(self, session: Session, metamodel_id: UUID, embedding: TaskEmbedding, most: int) -> int:
         """How many tasks it was."""
         leases.hold(session, self._journal.lease)
         rows = repository.list_unplaced(session, metamodel_id, most)
@@ -143,7 +141,7 @@ class Training:
             repository.keep_embedding(session, task.id, metamodel_id, embedding.embed(task.metafeatures).tolist())
         return len(rows)
 
-    def _promote(self, session: Session, metamodel_id: UUID, embedding: MetafeatureEmbedding) -> None:
+    def _promote(self, session: Session, metamodel_id: UUID, embedding: TaskEmbedding) -> None:
         self._place(session, metamodel_id, embedding, _BATCH)  # what came meanwhile
         make_champion(session, session.get_one(Metamodel, metamodel_id))
 

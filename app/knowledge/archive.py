@@ -48,6 +48,7 @@ class ShippedMetamodel:
     file: str  #: in the archive
     learned_from: Mapping[str, Any]
     replay: Mapping[str, Any] = field(default_factory=dict)
+    state: str = "champion"  #: or "challenger": it comes along, and others are used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,7 @@ def write_archive(
                 "file": one.file,
                 "learned_from": one.learned_from,
                 "replay": one.replay,
+                "state": one.state,
             }
             for one in metamodels
         ],

@@ -68,7 +68,8 @@ def load_archive(
     """Tasks become everybody's, or a project's; False if they were before.
 
     Evaluations of a configuration that an earlier archive brought are not brought again. A metamodel that comes for all
-    becomes champion where there is none, or only one that came in an archive as well; else it waits as a challenger.
+    becomes champion if it is one there, and here is none, or only one that came in an archive as well; else it waits as
+    a challenger.
     """
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if project_id is None and session.get(KnowledgeArchive, archive.sha256) is not None:
@@ -125,7 +126,8 @@ def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: Shipp
     champion = session.scalars(
         select(Metamodel).where(Metamodel.role == shipped.role, Metamodel.state == MetamodelState.CHAMPION)
     ).one_or_none()
-    takes_over = for_all and (champion is None or not champion.learned_from.get("projects"))
+    is_free = champion is None or not champion.learned_from.get("projects")
+    takes_over = for_all and is_free and shipped.state == MetamodelState.CHAMPION
     if champion is not None and takes_over:
         champion.state = MetamodelState.RETIRED
         session.flush()

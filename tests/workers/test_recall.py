@@ -16,11 +16,11 @@ from app.database import Base
 from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
-from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeTask
+from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeTask, Metamodel
 from app.projects.tables import Project
 from tests.workers.test_runner import Works, leaderboard, works  # noqa: F401
 from workers.engine.catalog import LEARNERS
-from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
+from workers.engine.meta.embeddings import EMBEDDINGS, ROLE
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
@@ -29,7 +29,7 @@ TASKS = 12
 QUICK = ["dummy", "linear", "naive_bayes", "nearest_neighbours"]
 
 
-def make_archive(folder: Path, *, best: str = "nearest_neighbours") -> None:
+def make_archive(folder: Path, *, best: str = "nearest_neighbours", champion: str = "metafeatures") -> None:
     """Past tasks on which one learner is far better than all others."""
     rng = np.random.default_rng(0)
     space = Space(LEARNERS, TaskKind.MULTICLASS)
@@ -57,13 +57,16 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours") -> None:
                 )
             )
     (folder / "metamodels").mkdir(parents=True)
-    embedding = MetafeatureEmbedding.train(
-        [RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants) for task in tasks]
-    )
-    shipped = ShippedMetamodel(role="embedding", name="metafeatures", file="metamodels/m.safetensors", learned_from={})
-    embedding.save(folder / shipped.file)
-    points = [(task.fingerprint, shipped.file, embedding.embed(task.metafeatures).tolist()) for task in tasks]
-    write_archive(folder, tasks, evaluations, [shipped], points)
+    recorded = [RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants) for task in tasks]
+    shipped, points = [], []
+    for name, sort in EMBEDDINGS.items():
+        embedding, state = sort.train(recorded), "champion" if name == champion else "challenger"
+        file = f"metamodels/{name}.safetensors"
+        about = ShippedMetamodel(role=ROLE, name=name, file=file, learned_from={}, state=state)
+        embedding.save(folder / about.file)
+        shipped.append(about)
+        points += [(task.fingerprint, about.file, embedding.embed(task.metafeatures).tolist()) for task in tasks]
+    write_archive(folder, tasks, evaluations, shipped, points)
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_an_archive_is_loaded_once_and_the_same_knowledge_gives_the_same_bytes(i
     with informed.database.transaction() as session:
         assert not load_archive(session, informed.blobs, other)
         assert len(session.scalars(select(KnowledgeTask)).all()) == TASKS
-        assert len(session.scalars(select(KnowledgeEmbedding)).all()) == TASKS
+        assert len(session.scalars(select(KnowledgeEmbedding)).all()) == TASKS * len(EMBEDDINGS)
 
 
 def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(informed: Works) -> None:
@@ -107,6 +110,22 @@ def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(info
     assert known.summary["tasks"] == TASKS
     assert known.summary["neighbours"][0]["shared_traits"]
     assert informed.job(job_id).reproducible
+
+
+@pytest.mark.parametrize("champion", list(EMBEDDINGS))
+def test_tasks_are_near_by_the_champion_that_the_archive_names(works: Works, tmp_path: Path, champion: str) -> None:  # noqa: F811
+    make_archive(tmp_path / "archive", champion=champion)
+    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
+    with works.database.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
+        load_archive(session, works.blobs, open_archive(tmp_path / "archive"))
+    job_id = run(works, budget={"seconds": None, "trials": 2}, algorithms={"include": QUICK})
+    with works.database.transaction() as session:
+        states = {row.name: row.state for row in session.scalars(select(Metamodel))}
+        known = session.get_one(JobKnowledge, job_id)
+    assert states == {name: "champion" if name == champion else "challenger" for name in EMBEDDINGS}
+    assert known.summary["metamodels"][ROLE]["name"] == champion
+    assert len(known.summary["neighbours"]) == 10
 
 
 def test_the_same_seed_gives_the_same_leaderboard_on_the_same_knowledge(informed: Works) -> None:

@@ -19,6 +19,7 @@ from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import KnowledgeEmbedding, Metamodel
 from tests.workers.test_runner import Works, works  # noqa: F401
 from workers.engine.catalog import LEARNERS
+from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import FEWEST_GROUPS, judge
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.recorded import RecordedTask
@@ -83,9 +84,9 @@ def train(works: Works) -> UUID:  # noqa: F811
     return job_id
 
 
-def states(works: Works) -> dict[int, str]:  # noqa: F811
+def states(works: Works) -> dict[tuple[str, int], str]:  # noqa: F811
     with works.database.transaction() as session:
-        return {row.version: row.state for row in session.scalars(select(Metamodel))}
+        return {(row.name, row.version): row.state for row in session.scalars(select(Metamodel))}
 
 
 def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(works: Works, tmp_path: Path) -> None:  # noqa: F811
@@ -95,24 +96,34 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
     load(works, tmp_path / "archive")
     job = works.job(train(works))
     assert job.state == JobState.SUCCEEDED
-    (verdict,) = job.progress["challengers"]
+    verdict, other = job.progress["challengers"]
     assert verdict["promoted"], verdict
     assert 0 < verdict["low"] < verdict["gain"]
-    assert states(works) == {1: "retired", 2: "champion"}
+    assert (other["name"], other["promoted"]) == ("siamese", False)  # it has to beat the new champion
+    assert states(works) == {
+        ("metafeatures", 1): "retired",
+        ("metafeatures", 2): "champion",
+        ("siamese", 1): "challenger",
+    }
     with works.database.transaction() as session:
         assert len(session.scalars(select(KnowledgeEmbedding)).all()) == 2 * groups
         first = session.scalars(select(Metamodel).where(Metamodel.version == 1)).one()
         training.promote(session, first.id)
-    assert states(works) == {1: "champion", 2: "retired"}
+    assert states(works) == {
+        ("metafeatures", 1): "champion",
+        ("metafeatures", 2): "retired",
+        ("siamese", 1): "challenger",
+    }
 
 
 def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: Path) -> None:  # noqa: F811
     make_archive(tmp_path / "archive", 200, blind(("trait",)))  # a champion that sees what matters and nothing else
     load(works, tmp_path / "archive")
-    (verdict,) = works.job(train(works)).progress["challengers"]
-    assert not verdict["promoted"]
-    assert verdict["gain"] <= 0
-    assert states(works) == {1: "champion", 2: "challenger"}
+    verdicts = works.job(train(works)).progress["challengers"]
+    assert [verdict["name"] for verdict in verdicts] == list(EMBEDDINGS)
+    assert not any(verdict["promoted"] for verdict in verdicts)
+    assert verdicts[0]["gain"] <= 0
+    assert set(states(works).values()) == {"champion", "challenger"}
 
 
 def test_nothing_is_trained_on_too_little(works: Works, tmp_path: Path) -> None:  # noqa: F811
@@ -120,7 +131,7 @@ def test_nothing_is_trained_on_too_little(works: Works, tmp_path: Path) -> None:
     load(works, tmp_path / "archive")
     job = works.job(train(works))
     assert "are needed" in job.progress["detail"]
-    assert states(works) == {1: "champion"}
+    assert states(works) == {("metafeatures", 1): "champion"}
 
 
 @pytest.mark.parametrize(("groups", "won"), [(FEWEST_GROUPS - 1, False), (FEWEST_GROUPS, True)])

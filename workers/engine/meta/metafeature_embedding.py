@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from .recorded import RecordedTask
+from .set_encoder import is_set_number
 
 Array = NDArray[np.float64]
 
@@ -40,13 +41,13 @@ class MetafeatureEmbedding:
             for name in one:
                 counts[name] = counts.get(name, 0) + 1
         common = [name for name in sorted(counts) if counts[name] >= _FEWEST * len(metafeatures)]
-        kept = [name for name in common if not name.endswith("_std")][:_MOST]
-        values = [np.array([_squashed(one[name]) for one in metafeatures if name in one]) for name in kept]
+        kept = [name for name in common if not name.endswith("_std") and not is_set_number(name)][:_MOST]
+        values = [np.array([squashed(one[name]) for one in metafeatures if name in one]) for name in kept]
         return cls(kept, np.array([[each.mean(), each.std() + 1e-9] for each in values]))
 
     def embed(self, metafeatures: Mapping[str, float]) -> Array:
         """(at most 64,) of one task."""
-        known = np.array([_squashed(metafeatures[name]) if name in metafeatures else np.nan for name in self.names])
+        known = np.array([squashed(metafeatures[name]) if name in metafeatures else np.nan for name in self.names])
         standard = (known - self._moments[:, 0]) / self._moments[:, 1]
         scaled = np.clip(np.nan_to_num(standard), -_CLIP, _CLIP) / np.sqrt(len(self.names))
         return np.asarray(scaled)
@@ -63,6 +64,6 @@ class MetafeatureEmbedding:
             return cls(json.loads(file.metadata()["metamodel"])["names"], file.get_tensor("moments"))
 
 
-def _squashed(value: float) -> float:
+def squashed(value: float) -> float:
     """Long tails shortened, sign kept."""
     return float(np.sign(value) * np.log1p(abs(value)))
