@@ -1,15 +1,17 @@
-"""What knowledge is worth on recorded evaluations: cold against warm, each strategy by name, nothing trained here.
+"""What knowledge is worth on recorded evaluations: cold against warm, each strategy by name.
 
     python -m benchmarks.knowledge                          # the knowledge that the package ships
     python -m benchmarks.knowledge --archive FOLDER
     python -m benchmarks.knowledge --embeddings none metafeatures siamese
+    python -m benchmarks.knowledge --strategies transfer rnn mann lstm_optimiser composite
 
 Ten folds by group: a strategy sees the other folds' tasks, then asks for recorded trials of one task, one after
 another, each taking the seconds that it took. Cold is `auto` without a past, through its opening. Printed are the mean
 best regret at k trials and at shares of cold's seconds, and by how much sooner than cold each reaches the score that
 cold ends at, with 95 % intervals over tasks. Embeddings are trained per fold on the other folds' tasks, replay groups
 never among them, and compared in pairs on the same tasks: mean differences of regret, with 95 % intervals over groups;
-and how well distance predicts how differently configurations rank.
+and how well distance predicts how differently configurations rank. Networks that strategies need are trained per fold and
+sort of target on the other folds too, and kept in a scratch folder.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ from scipy.stats import spearmanr
 
 from app.knowledge.archive import open_archive
 from app.knowledge.loading import SEED
+from benchmarks.networks import SCRATCH, needs, trained
+from workers.engine.catalog import LEARNERS
 from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import SHARES
+from workers.engine.meta.metamodel import Metamodel
 from workers.engine.meta.past import Past
 from workers.engine.meta.recorded import Found, RecordedTask, is_alike, past_of, replay
 from workers.engine.meta.replay import is_replay
 from workers.engine.meta.siamese_training import rank_differences
+from workers.engine.space import Space
 from workers.engine.types import Configuration, TaskKind
 
 Array = NDArray[np.float64]
@@ -46,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, default=SEED)
     parser.add_argument("--strategies", nargs="*", default=["random", "portfolio", "transfer", "auto"])
+    parser.add_argument("--networks", type=Path, default=SCRATCH, help="where trained metamodels are kept")
     parser.add_argument("--embeddings", nargs="*", default=["metafeatures"], choices=["none", *EMBEDDINGS])
     options = parser.parse_args()
     tasks, configurations = read(options.archive)
@@ -59,7 +66,10 @@ def main() -> None:
         distances = [distances_to(tasks, embedding, fold) for fold in range(_FOLDS)]
         pasts = [past_without(tasks, configurations, place, distances) for place in range(len(tasks))]
         for name in options.strategies:
-            found = [replay(name, task, configurations, past) for task, past in zip(tasks, pasts, strict=True)]
+            found = [
+                replay(name, task, configurations, past, metamodels=taught(name, tasks, configurations, place, options))
+                for place, (task, past) in enumerate(zip(tasks, pasts, strict=True))
+            ]
             regrets[name, embedding] = report(f"{name}, {embedding}", tasks, found, cold)
         if embedding != "none":
             report_fit(embedding, tasks, distances)
@@ -97,6 +107,25 @@ def past_without(
     others = strangers(tasks, place)
     near = distances[fold_of(tasks[place].group)][place, others]
     return past_of([tasks[other] for other in others], near, configurations)
+
+
+def taught(
+    strategy: str,
+    tasks: Sequence[RecordedTask],
+    configurations: Mapping[str, Configuration],
+    place: int,
+    options: argparse.Namespace,
+) -> dict[str, Metamodel]:
+    """What a strategy needs, trained on the tasks that are strange to one task."""
+    needed = needs(strategy)
+    if not needed:
+        return {}
+    kind, fold = tasks[place].kind, fold_of(tasks[place].group)
+    others = [tasks[other] for other in strangers(tasks, place)]
+    past = past_of(others, np.ones(len(others)), configurations)
+    assert past is not None
+    space = Space(LEARNERS, kind)
+    return {name: trained(name, past, space, options.networks, seed=fold) for name in needed}
 
 
 def strangers(tasks: Sequence[RecordedTask], place: int) -> list[int]:

@@ -107,7 +107,8 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
     }
     with works.database.transaction() as session:
         assert len(session.scalars(select(KnowledgeEmbedding)).all()) == 2 * groups
-        first = session.scalars(select(Metamodel).where(Metamodel.version == 1)).one()
+        names = Metamodel.name == "metafeatures", Metamodel.version == 1
+        first = session.scalars(select(Metamodel).where(*names)).one()
         training.promote(session, first.id)
     assert states(works) == {
         ("metafeatures", 1): "champion",
