@@ -10,8 +10,8 @@ another, each taking the seconds that it took. Cold is `auto` without a past, th
 best regret at k trials and at shares of cold's seconds, and by how much sooner than cold each reaches the score that
 cold ends at, with 95 % intervals over tasks. Embeddings are trained per fold on the other folds' tasks, replay groups
 never among them, and compared in pairs on the same tasks: mean differences of regret, with 95 % intervals over groups;
-and how well distance predicts how differently configurations rank. Networks that strategies need are trained per fold and
-sort of target on the other folds too, and kept in a scratch folder.
+and how well distance predicts how differently configurations rank. Networks that strategies need are trained per fold
+and sort of target on the other folds too, and kept in a scratch folder.
 """
 
 from __future__ import annotations

@@ -6,17 +6,21 @@ import structlog
 from sqlalchemy import select
 
 from app.jobs.tables import Job
-from app.knowledge.repository import find_champion, keep_embedding, record_job
+from app.knowledge.repository import find_champion, record_job
 from app.projects.tables import Project
 from workers.description import describe
 from workers.engine.fit import FitResult
+from workers.engine.meta.embeddings import ROLE
 from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.space import Space
 from workers.journal import DatabaseJournal
+from workers.placing import place_missing
 from workers.problem import Problem
-from workers.recall import Recalled, embed
+from workers.recall import Recalled
 
 log = structlog.get_logger(__name__)
+
+_PLACED = 2_000  # tasks that a finished job places at most: its own, and what an import or a rollback has left
 
 
 def contribute(journal: DatabaseJournal, problem: Problem, result: FitResult, known: Recalled) -> None:
@@ -29,10 +33,12 @@ def contribute(journal: DatabaseJournal, problem: Problem, result: FitResult, kn
         evaluations = [evaluation_of(trial, space, problem.task.metric) for trial in result.trials]
         with journal.database.transaction() as session:
             job = session.execute(select(Job).where(Job.id == journal.lease.job_id)).scalar_one()
-            shares = session.execute(select(Project.shares_knowledge).where(Project.id == job.project_id)).scalar_one()
+            project = select(Project.shares_knowledge).where(Project.id == job.project_id)
+            shares = session.execute(project.with_for_update(read=True)).scalar_one()  # nobody changes it meanwhile
             is_shared = shares and problem.contribute == "shared"
-            task_id = record_job(session, job, task, evaluations, is_shared=is_shared)
-            if (champion := find_champion(session, "embedding")) is not None:  # of now, not of when the job began
-                keep_embedding(session, task_id, champion.id, embed(journal.blobs, champion, task))
+            record_job(session, job, task, evaluations, is_shared=is_shared)
+        with journal.database.transaction() as session:
+            if (champion := find_champion(session, ROLE)) is not None:  # of now, not of when the job began
+                place_missing(session, journal.blobs, champion, _PLACED)
     except Exception:  # whatever an odd table does to a statistic, the job is done
         log.exception("nothing was contributed to knowledge")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
@@ -64,6 +65,8 @@ class DatabaseJournal:
             try:
                 with self.database.transaction() as session:
                     return action(session)
+            except DataError:  # no waiting helps: the value is wrong
+                raise
             except DATABASE_ERRORS as error:
                 log.warning("database away, trying again", error=str(error).splitlines()[0])
                 time.sleep(self.settings.interval(_RETRY_S))

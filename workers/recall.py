@@ -14,9 +14,11 @@ import structlog
 from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
+from app.jobs import leases
+from app.jobs.leases import Fenced, Lease
 from app.knowledge import repository
 from app.knowledge.repository import TaskDescription
-from app.knowledge.tables import Metamodel
+from app.knowledge.tables import JobKnowledge, Metamodel
 from app.knowledge.traits import shared_traits
 from workers.description import describe
 from workers.engine.learners.base import Size
@@ -29,10 +31,12 @@ from workers.engine.meta.saving import seconds_saved
 from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration
 from workers.journal import DatabaseJournal
+from workers.placing import place_missing
 from workers.problem import Problem
 
 log = structlog.get_logger(__name__)
 
+_PLACED = 200  # tasks that a job places for all, before it looks for neighbours
 _SHOWN = 10  # neighbours that are explained
 
 
@@ -53,6 +57,8 @@ def recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
         return Recalled()
     try:
         return _recall(journal, problem)
+    except Fenced:
+        raise
     except Exception:  # whatever an odd table does to a statistic, the search can do without
         log.exception("nothing was recalled")
         return Recalled()
@@ -63,23 +69,30 @@ def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
     assert job is not None
     description = describe(problem)
     with journal.database.transaction() as session:
-        pinned = repository.find_pinned(session, job.id)
-        metamodel = repository.find_champion(session, ROLE)
-        if pinned is None and metamodel is not None:
-            point = embed(journal.blobs, metamodel, description)
-            limit = journal.settings.recall_tasks
-            past, summary = gather(session, job.project_id, problem, description, metamodel, point, limit)
-    if pinned is not None:
-        past = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
-    elif metamodel is None:
-        past = None
-    else:
+        pinned = repository.find_pinned(session, job)
+        champion = repository.find_champion(session, ROLE)
+    if pinned is None:
+        past: Past | None = None
+        summary: dict[str, Any] = {}
+        if champion is not None:
+            with journal.database.transaction() as session:
+                place_missing(session, journal.blobs, champion, _PLACED)
+                point = embed(journal.blobs, champion, description)
+                limit = journal.settings.recall_tasks
+                past, summary = gather(session, job.project_id, problem, description, champion, point, limit)
         key = None
         if past is not None:
-            key = f"jobs/{job.id}/knowledge.npz"
+            key = f"jobs/{job.id}/knowledge-{journal.lease.epoch}.npz"
             journal.blobs.put_stream(key, iter([pack(past)]))
-        journal.write(lambda session: repository.pin_knowledge(session, job.id, key, summary))
-    return Recalled(past=past, description=description)
+        pinned = journal.write(lambda session: _pin(session, journal.lease, key, summary))
+    known = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
+    return Recalled(past=known, description=description)
+
+
+def _pin(session: Session, lease: Lease, key: str | None, summary: dict[str, Any]) -> JobKnowledge:
+    """Under the lease; whoever pinned first is right."""
+    leases.hold(session, lease)
+    return repository.pin_knowledge(session, lease.job_id, key, summary)
 
 
 def gather(
@@ -98,7 +111,8 @@ def gather(
     metric = problem.task.metric
     constants = repository.list_constants(session, [task.id for task in near], metric)
     near = [task for task in near if task.id in constants]
-    rows = repository.list_scores(session, [task.id for task in near], metric, FEWEST_TASKS)
+    ids = [task.id for task in near]
+    rows = repository.list_scores(session, project_id, problem.knowledge, ids, metric, FEWEST_TASKS)
     places = {task.id: place for place, task in enumerate(near)}
     tasks, keys, losses, seconds = [], [], [], []
     for task_id, key, score, took in rows:

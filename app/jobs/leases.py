@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Integer, cast, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from app.jobs.events import append_event, wake_dispatcher
-from app.jobs.tables import Job, JobState
+from app.jobs.tables import Job, JobPurpose, JobState
 from app.models.tables import Model
 from app.projects.tables import Project
 
@@ -227,7 +227,9 @@ def _changes(job_id: UUID, **values: Any) -> Any:
 
 def _running_of_project() -> Any:
     other = aliased(Job)
-    running = select(func.count()).where(other.project_id == Job.project_id, other.state.in_(LEASED))
+    running = select(func.count()).where(
+        other.project_id == Job.project_id, other.state.in_(LEASED), other.purpose == JobPurpose.SOLVE
+    )
     return running.correlate(Job).scalar_subquery()
 
 

@@ -20,7 +20,7 @@ SELECT job.id
 FROM projects AS project
 CROSS JOIN LATERAL (
     SELECT count(*) AS busy FROM jobs
-    WHERE project_id = project.id
+    WHERE project_id = project.id AND purpose = 'solve'
       AND (state IN ('running', 'cancelling')
            OR (state = 'queued' AND NOT cancel_requested AND published_at >= clock_timestamp() - :waiting))
 ) AS load

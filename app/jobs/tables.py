@@ -46,6 +46,7 @@ class Job(Base):
             "state IN ('queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled')", name="state_known"
         ),
         CheckConstraint("purpose <> 'solve' OR dataset_id IS NOT NULL", name="has_dataset"),
+        Index("ix_jobs_training", "id", postgresql_where=text("purpose = 'train'")),
         Index("ix_jobs_queued", "project_id", "priority", "id", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_leased", "lease_until", postgresql_where=text("state IN ('running', 'cancelling')")),
         Index("ix_jobs_project_id", "project_id", "id"),
@@ -53,7 +54,7 @@ class Job(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    purpose: Mapped[str] = mapped_column(default=JobPurpose.SOLVE)
+    purpose: Mapped[str] = mapped_column(default=JobPurpose.SOLVE, server_default=text("'solve'"))
     #: None in jobs that train metamodels
     dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
     parent_job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, TooLarge
 from app.knowledge.repository import TaskDescription
 
 FORMAT: Final = 1
+NAME: Final = r"[a-z0-9_-]{1,100}"  #: of learners, versions, metamodels
 MANIFEST: Final = "manifest.json"
 _TASKS: Final = pa.schema(
     [
@@ -36,6 +38,8 @@ _EVALUATIONS: Final = pa.schema([("fingerprint", pa.string()), ("evaluation", pa
 _EMBEDDINGS: Final = pa.schema(
     [("fingerprint", pa.string()), ("metamodel", pa.string()), ("embedding", pa.list_(pa.float32()))]
 )
+_ROWS_MAX: Final = 500_000  # of one file: few bytes of Parquet can hold many rows
+_BATCH: Final = 256  # rows in memory at once
 _DIGITS = 6  # significant ones of every number
 
 
@@ -114,6 +118,7 @@ def write_archive(
         shard = f"{evaluation['configuration']['learner']}-{evaluation['learner_version']}"
         shards.setdefault(shard, []).append({"fingerprint": fingerprint, "evaluation": _text(evaluation)})
     for name, rows in shards.items():
+        assert re.fullmatch(NAME, name), name  # it becomes a file's
         rows.sort(key=lambda row: (row["fingerprint"], row["evaluation"]))
         _write(folder / "evaluations" / f"{name}.parquet", rows, _EVALUATIONS)
     _write(
@@ -154,7 +159,9 @@ def open_archive(folder: Path) -> Archive:
         manifest = json.loads(raw)
         files, found = dict(manifest["files"]), manifest["format"]
         metamodels = [ShippedMetamodel(**one) for one in manifest["metamodels"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(name, str) and isinstance(digest, str) for name, digest in files.items()):
+            raise TypeError("files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidRequest(f"This is no knowledge archive: {MANIFEST} can't be read.") from error
     if found != FORMAT:
         raise InvalidRequest(f"The archive has format {found!r}; this version reads {FORMAT}.")
@@ -174,7 +181,9 @@ def _rows(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
         with pq.ParquetFile(path) as file:
             if file.schema_arrow != schema:
                 raise InvalidRequest(f"{path.name} has other columns than {', '.join(schema.names)}.")
-            for batch in file.iter_batches(4096):
+            if file.metadata.num_rows > _ROWS_MAX:
+                raise TooLarge(f"{path.name} has {file.metadata.num_rows} rows; {_ROWS_MAX} are allowed.")
+            for batch in file.iter_batches(_BATCH):
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise InvalidRequest(f"{path.name} can't be read.") from error

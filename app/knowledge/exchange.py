@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import math
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,21 +12,44 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from app.blobs import Blobs
 from app.errors import InvalidRequest, TooLarge
 from app.knowledge import repository
-from app.knowledge.archive import Archive, ShippedMetamodel, open_archive, write_archive
+from app.knowledge.archive import NAME, Archive, ShippedMetamodel, open_archive, write_archive
 from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
 from app.settings import Settings
 from workers.engine.types import TaskKind, TrialStatus
 
+#: What a value of a wrong kind or size may cause on its way into the database.
+_ODD: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    psycopg.DataError,
+    DataError,
+)
 _FILES_MAX: Final = 1_000
 _SKETCH_MAX: Final = 4_096
 _TEXT_MAX: Final = 200
 _NUMBERS_MAX: Final = 500
+_LARGEST: Final = 1e12
+_SECONDS_MAX: Final = 1e7
+_EVALUATION_MAX: Final = 20_000
+_COSTS: Final = ("seconds", "cpu_seconds", "memory_mb")
+_KEYS: Final = frozenset(
+    {
+        *("configuration", "learner_version", "engine_version", "fidelity", "source", "status", "reason", "metric"),
+        *("loss", "fold_losses", "metrics", "cores", "best_iterations", *_COSTS),
+    }
+)
 
 
 def export_knowledge(session: Session, blobs: Blobs, project_id: UUID) -> bytes:
@@ -62,7 +85,7 @@ def import_knowledge(
 ) -> dict[str, int]:
     """Tasks and evaluations of an export become the project's own; how many there were of each.
 
-    Metamodels come as challengers. Again changes nothing.
+    Again changes nothing. Metamodels in it are left aside, and where they see its tasks: what all use is an operator's.
 
     Raises:
         InvalidRequest: not an export, damaged, or with something in it that no export has.
@@ -72,12 +95,12 @@ def import_knowledge(
         folder = Path(name)
         _unzip(body, folder, settings.knowledge_unpacked_max_bytes)
         archive = open_archive(folder)
-        tasks = {task.fingerprint for task in map(_checked_task, archive.tasks())}
-        evaluations = sum(1 for _ in _checked_evaluations(archive, tasks))
-        for fingerprint, _, numbers in archive.embeddings():
-            if fingerprint not in tasks or len(numbers) > 64 or not all(map(math.isfinite, numbers)):
-                raise InvalidRequest("embeddings.parquet: at most 64 finite numbers a task that is in the archive.")
-        load_archive(session, blobs, archive, project_id=project_id)
+        try:
+            tasks = {task.fingerprint for task in map(_checked_task, archive.tasks())}
+            evaluations = sum(1 for _ in _checked_evaluations(archive, tasks))
+            load_archive(session, blobs, archive, project_id=project_id)
+        except _ODD as error:
+            raise InvalidRequest("The archive holds something that no export holds.") from error
     return {"tasks": len(tasks), "evaluations": evaluations}
 
 
@@ -146,15 +169,17 @@ def _is_evaluation(found: Any) -> bool:
         return False
     configuration, fidelity = found.get("configuration"), found.get("fidelity")
     return (
-        isinstance(configuration, dict)
-        and isinstance(configuration.get("learner"), str)
-        and all(isinstance(value, str | int | float | bool | None) for value in configuration.values())
-        and isinstance(found.get("learner_version"), str)
-        and isinstance(fidelity, dict)
-        and set(fidelity) <= {"rows", "folds"}
+        set(found) <= _KEYS
+        and isinstance(configuration, dict)
+        and len(configuration) <= _NUMBERS_MAX
+        and all(_is_value(value) for value in configuration.values())
+        and _is_name(configuration.get("learner"))
+        and _is_name(found.get("learner_version"))
+        and fidelity == {"rows": 1.0, "folds": None}
         and found.get("status") in list(TrialStatus)
         and _are_numbers(found.get("metrics"))
-        and isinstance(found.get("cpu_seconds", 0.0), int | float)
+        and all(_is_number(found.get(name, 0.0), _SECONDS_MAX) and found.get(name, 0.0) >= 0 for name in _COSTS)
+        and len(json.dumps(found)) <= _EVALUATION_MAX
     )
 
 
@@ -163,5 +188,18 @@ def _are_numbers(found: Any) -> bool:
         isinstance(found, Mapping)
         and len(found) <= _NUMBERS_MAX
         and all(isinstance(name, str) and len(name) <= _TEXT_MAX for name in found)
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in found.values())
+        and all(_is_number(value, _LARGEST) for value in found.values())
     )
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= most
+
+
+def _is_value(value: Any) -> bool:
+    is_text = isinstance(value, str) and len(value) <= _TEXT_MAX
+    return value is None or isinstance(value, bool) or is_text or _is_number(value, _LARGEST)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(NAME, value) is not None

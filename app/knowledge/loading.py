@@ -38,7 +38,7 @@ FROM staged JOIN knowledge_tasks task
     ON task.fingerprint = staged.fingerprint AND task.project_id IS NOT DISTINCT FROM :project_id
 WHERE NOT EXISTS (
     SELECT FROM knowledge_evaluations known
-    WHERE known.task_id = task.id AND known.job_id IS NULL AND known.configuration_key = staged.configuration_key
+    WHERE known.task_id = task.id AND known.configuration_key = staged.configuration_key
 )
 """
 
@@ -74,16 +74,14 @@ def load_archive(
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     if project_id is None and session.get(KnowledgeArchive, archive.sha256) is not None:
         return False
-    metamodels = {
-        one.file: _load_metamodel(session, blobs, archive.folder, one, for_all=project_id is None)
-        for one in archive.metamodels
-    }
+    shipped = archive.metamodels if project_id is None else ()
+    metamodels = {one.file: _load_metamodel(session, blobs, archive.folder, one) for one in shipped}
     if with_tasks:
         if project_id is None:
             session.add(KnowledgeArchive(sha256=archive.sha256))
         _load_tasks(session, archive, project_id)
         _load_evaluations(session.connection(), archive, project_id)
-        _load_embeddings(session, archive, metamodels, project_id)
+        _load_embeddings(session, archive, metamodels)
     return with_tasks
 
 
@@ -114,10 +112,10 @@ def _load_evaluations(connection: Connection, archive: Archive, project_id: UUID
     connection.execute(text(_UNSTAGE), {"project_id": project_id})
 
 
-def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: ShippedMetamodel, *, for_all: bool) -> UUID:
+def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: ShippedMetamodel) -> UUID:
     blob = blobs.put_file(f"metamodels/{new_id()}/{Path(shipped.file).name}", folder / shipped.file)
     known = session.scalars(
-        select(Metamodel).where(Metamodel.name == shipped.name, Metamodel.sha256 == blob.sha256)
+        select(Metamodel).where(Metamodel.name == shipped.name, Metamodel.sha256 == blob.sha256).limit(1)
     ).one_or_none()
     if known is not None:
         blobs.delete(blob.key)
@@ -127,7 +125,7 @@ def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: Shipp
         select(Metamodel).where(Metamodel.role == shipped.role, Metamodel.state == MetamodelState.CHAMPION)
     ).one_or_none()
     is_free = champion is None or not champion.learned_from.get("projects")
-    takes_over = for_all and is_free and shipped.state == MetamodelState.CHAMPION
+    takes_over = is_free and shipped.state == MetamodelState.CHAMPION
     if champion is not None and takes_over:
         champion.state = MetamodelState.RETIRED
         session.flush()
@@ -148,10 +146,8 @@ def _load_metamodel(session: Session, blobs: Blobs, folder: Path, shipped: Shipp
     return metamodel.id
 
 
-def _load_embeddings(
-    session: Session, archive: Archive, metamodels: Mapping[str, UUID], project_id: UUID | None
-) -> None:
-    owned = KnowledgeTask.project_id.is_not_distinct_from(project_id)
+def _load_embeddings(session: Session, archive: Archive, metamodels: Mapping[str, UUID]) -> None:
+    owned = KnowledgeTask.project_id.is_(None)
     tasks = dict(session.execute(select(KnowledgeTask.fingerprint, KnowledgeTask.id).where(owned)).all())
     rows = [
         {"task": tasks[fingerprint], "metamodel": metamodels[file], "embedding": str(numbers)}

@@ -21,7 +21,7 @@ from app.knowledge.tables import (
     MetamodelState,
 )
 from app.pagination import PageRequest
-from workers.engine.meta.evaluations import key_of
+from workers.engine.meta.evaluations import TELLS_NOTHING, key_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def record_job(
         job: whose they are.
         task: that it solved.
         evaluations: its trials.
-        is_shared: every project may learn from them; a task that one job shares is shared.
+        is_shared: every project may learn from them, and of the task.
     """
     values = {
         "project_id": job.project_id,
@@ -88,7 +88,13 @@ def record_job(
     task_id = session.scalars(upsert.returning(KnowledgeTask.id)).one()
     session.execute(delete(KnowledgeEvaluation).where(KnowledgeEvaluation.job_id == job.id))
     rows = [
-        {"task_id": task_id, "job_id": job.id, "configuration_key": key_of(evaluation), "evaluation": dict(evaluation)}
+        {
+            "task_id": task_id,
+            "job_id": job.id,
+            "is_shared": is_shared,
+            "configuration_key": key_of(evaluation),
+            "evaluation": dict(evaluation),
+        }
         for evaluation in evaluations
     ]
     if rows:
@@ -150,10 +156,12 @@ def list_own_tasks(session: Session, project_id: UUID) -> list[KnowledgeTask]:
 
 
 def list_evaluations(session: Session, task_ids: Sequence[UUID]) -> Iterator[tuple[UUID, dict[str, Any]]]:
-    """(task, evaluation) of these tasks, in order."""
-    query = select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.evaluation)
-    query = query.where(KnowledgeEvaluation.task_id.in_(task_ids)).order_by(KnowledgeEvaluation.id)
-    yield from ((task_id, evaluation) for task_id, evaluation in session.execute(query))
+    """(task, evaluation) of these tasks, those at full fidelity, in order."""
+    query = select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.evaluation).where(
+        KnowledgeEvaluation.task_id.in_(task_ids), KnowledgeEvaluation.configuration_key.is_not(None)
+    )
+    rows = session.execute(query.order_by(KnowledgeEvaluation.id).execution_options(yield_per=1_000))
+    yield from ((task_id, evaluation) for task_id, evaluation in rows)
 
 
 def list_embeddings(session: Session, task_ids: Sequence[UUID]) -> list[KnowledgeEmbedding]:
@@ -210,13 +218,19 @@ def list_metafeatures(session: Session, task_ids: Sequence[UUID]) -> dict[UUID, 
     return dict(session.execute(query).all())
 
 
+def is_told(project_id: UUID, scope: str) -> ColumnElement[bool]:
+    """Evaluations, beside their tasks, that a project may learn from."""
+    told = KnowledgeTask.project_id.is_(None) | (KnowledgeTask.project_id == project_id)
+    return told | KnowledgeEvaluation.is_shared if scope == "shared" else told
+
+
 def list_scores(
-    session: Session, task_ids: Sequence[UUID], metric: str, tried_by: int
+    session: Session, project_id: UUID, scope: str, task_ids: Sequence[UUID], metric: str, tried_by: int
 ) -> Sequence[Row[UUID, str, float | None, float | None]]:
     """(task, configuration key, score or None if the trial failed, seconds) of evaluations at full fidelity.
 
     Of configurations that at least `tried_by` of these tasks tried: what only one has tried (long jobs try hundreds)
-    says nothing of others. Trials that were stopped say nothing either.
+    says nothing of others. Trials that a clock ended say nothing either.
     """
     common = (
         select(KnowledgeEvaluation.configuration_key)
@@ -229,10 +243,12 @@ def list_scores(
     status = KnowledgeEvaluation.evaluation["status"].astext
     return session.execute(
         select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.configuration_key, score, seconds)
+        .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
         .where(
             KnowledgeEvaluation.task_id.in_(task_ids),
             KnowledgeEvaluation.configuration_key.in_(common),
-            status != "stopped",
+            status.not_in(TELLS_NOTHING),
+            is_told(project_id, scope),
         )
         .order_by(KnowledgeEvaluation.id)
     ).all()
@@ -254,15 +270,17 @@ def list_configurations(session: Session, keys: Collection[str]) -> list[Row[str
     return list(session.execute(select(wanted.c.key, one.c.configuration, one.c.version).join(one, true())))
 
 
-def pin_knowledge(session: Session, job_id: UUID, blob_key: str | None, summary: Mapping[str, Any]) -> None:
-    """What a job knows from now on; again changes nothing."""
+def pin_knowledge(session: Session, job_id: UUID, blob_key: str | None, summary: Mapping[str, Any]) -> JobKnowledge:
+    """What a job knows from now on; again changes nothing, and answers what was pinned first."""
     values = {"job_id": job_id, "blob_key": blob_key, "summary": dict(summary)}
     session.execute(insert(JobKnowledge).values(values).on_conflict_do_nothing())
+    return session.get_one(JobKnowledge, job_id, populate_existing=True)
 
 
-def find_pinned(session: Session, job_id: UUID) -> JobKnowledge | None:
-    """What a job knew when it began."""
-    return session.get(JobKnowledge, job_id)
+def find_pinned(session: Session, job: Job) -> JobKnowledge | None:
+    """What a job knew when it began; one that goes on from a parent knows what that knew."""
+    own = session.get(JobKnowledge, job.id)
+    return own if own is not None or job.parent_job_id is None else session.get(JobKnowledge, job.parent_job_id)
 
 
 def count(session: Session, project_id: UUID) -> dict[str, tuple[int, int]]:
@@ -298,6 +316,9 @@ def list_tasks(session: Session, project_id: UUID, page: PageRequest) -> list[Ro
 def stop_sharing(session: Session, project_id: UUID) -> None:
     """What the project shared is its own again, and no metamodel that learned from it is used."""
     session.execute(update(KnowledgeTask).where(KnowledgeTask.project_id == project_id).values(is_shared=False))
+    own = select(KnowledgeTask.id).where(KnowledgeTask.project_id == project_id)
+    evaluations = update(KnowledgeEvaluation).where(KnowledgeEvaluation.task_id.in_(own))
+    session.execute(evaluations.values(is_shared=False).execution_options(synchronize_session=False))
     retire_learned_from(session, project_id)
 
 
@@ -312,6 +333,7 @@ def retire_learned_from(session: Session, project_id: UUID) -> None:
         if was_champion:
             earlier = select(Metamodel).where(
                 Metamodel.role == metamodel.role,
+                Metamodel.promoted_at.is_not(None),
                 func.coalesce(Metamodel.learned_from["projects"], cast([], JSONB)) == cast([], JSONB),
             )
             again = session.scalars(earlier.order_by(Metamodel.promoted_at.desc().nulls_last()).limit(1)).one_or_none()

@@ -96,15 +96,13 @@ def list_similar(
 def list_metamodels(page: PageDep, session: SessionDep, _: ReadCaller) -> Page[MetamodelRead]:
     """Every version of what was learned across tasks, newest first."""
     rows = repository.list_metamodels(session, page)
-    return make_page(
-        rows, page, lambda row: row.id, lambda row: MetamodelRead.model_validate(row, from_attributes=True)
-    )
+    return make_page(rows, page, lambda row: row.id, MetamodelRead.from_row)
 
 
 @router.post("/metamodels/{metamodel_id:id}:promote")
 def promote_metamodel(metamodel_id: UUID, session: SessionDep, _: OperatorCaller) -> MetamodelRead:
     """Use this version from now on: roll back, or overrule a verdict. Needs the scope `operator`."""
-    return MetamodelRead.model_validate(training.promote(session, metamodel_id), from_attributes=True)
+    return MetamodelRead.from_row(training.promote(session, metamodel_id))
 
 
 @router.post(":train", status_code=202)

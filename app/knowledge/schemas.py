@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.jobs.schemas import JobError
 from app.jobs.tables import Job, JobState
+from app.knowledge.tables import Metamodel
 from workers.engine.types import TaskKind
 
 
@@ -94,10 +95,18 @@ class MetamodelRead(BaseModel):
     version: int
     state: str
     sha256: str
-    learned_from: dict[str, Any]
+    learned_from: dict[str, int] = Field(description="Numbers of tasks, evaluations, projects that share them.")
     replay: dict[str, Any] = Field(description="How it did on tasks that nothing trains on.")
     created_at: datetime
     promoted_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Metamodel) -> MetamodelRead:
+        """A version as clients see it: who taught it stays untold."""
+        values = {name: getattr(row, name) for name in cls.model_fields if name != "learned_from"}
+        learned = row.learned_from
+        counts = {name: learned[name] for name in ("tasks", "evaluations") if isinstance(learned.get(name), int)}
+        return cls(**values, learned_from=counts | {"projects": len(learned.get("projects", ()))})
 
 
 class TrainingRead(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from app.knowledge.schemas import JobKnowledgeRead, Similar, SourceRead
 from app.knowledge.traits import shared_traits
 from workers.engine.types import Fidelity
 
-_NOTHING: Mapping[str, Any] = {
+_NOTHING: dict[str, Any] = {
     "tasks": 0,
     "evaluations": 0,
     "configurations": 0,
@@ -36,13 +36,13 @@ def explain_job(session: Session, project_id: UUID, job_id: UUID) -> JobKnowledg
     if found is None:
         raise NotFound("No job with this id.")
     job: Job = found[0]
-    pinned = repository.find_pinned(session, job_id)
+    pinned = repository.find_pinned(session, job)
     return JobKnowledgeRead(
-        knowledge=job.spec.get("knowledge", "off"),
-        contribute=job.spec.get("contribute", "none"),
+        knowledge=job.spec.get("knowledge", "shared"),
+        contribute=job.spec.get("contribute", "own"),
         is_warm=pinned is not None and pinned.blob_key is not None,
         sources=count_sources(job.spec["metric"], jobs.list_told_trials(session, job_id)),
-        **(dict(_NOTHING) if pinned is None else pinned.summary),
+        **(_NOTHING | (pinned.summary if pinned is not None else {})),
     )
 
 

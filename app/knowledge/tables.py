@@ -27,12 +27,14 @@ class KnowledgeTask(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     #: whose it is; NULL: seed or imported, and everybody's
     project_id: Mapped[UUID | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
-    is_shared: Mapped[bool] = mapped_column(default=False)  #: its project lets all others learn from it
+    #: of its evaluations some are for all projects
+    is_shared: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     fingerprint: Mapped[str] = mapped_column(index=True)  #: SHA-256 over data digest, kind, target's place, validation
     group: Mapped[str]  #: same or overlapping data; replay membership hashes this
     kind: Mapped[str]
     metafeatures: Mapped[dict[str, Any]]
-    constants: Mapped[dict[str, Any]] = mapped_column(default=dict)  #: every metric of the best constant prediction
+    #: every metric of the best constant prediction
+    constants: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'"))
     sketch: Mapped[bytes | None] = mapped_column(LargeBinary)  #: MinHash of rows
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -48,6 +50,8 @@ class KnowledgeEvaluation(Base):
     job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
     #: digest of configuration and learner version, the same wherever the same was tried; NULL: not at full fidelity
     configuration_key: Mapped[str | None] = mapped_column(index=True)
+    #: its job let all projects learn from it; of tasks without a project all are
+    is_shared: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     #: configuration, versions, fidelity, folds, status, reason, metrics, seconds, MB, cores, speed, source
     evaluation: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -89,7 +93,9 @@ class KnowledgeEmbedding(Base):
     __tablename__ = "knowledge_embeddings"
 
     task_id: Mapped[UUID] = mapped_column(ForeignKey("knowledge_tasks.id", ondelete="CASCADE"), primary_key=True)
-    metamodel_id: Mapped[UUID] = mapped_column(ForeignKey("metamodels.id", ondelete="CASCADE"), primary_key=True)
+    metamodel_id: Mapped[UUID] = mapped_column(
+        ForeignKey("metamodels.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
     embedding: Mapped[Any] = mapped_column(Vector())
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, NotFound
 from app.jobs.events import append_event, wake_dispatcher
 from app.jobs.tables import Job, JobPurpose, JobState
-from app.knowledge.tables import KnowledgeEmbedding, KnowledgeTask, Metamodel, MetamodelState
+from app.knowledge.tables import KnowledgeTask, Metamodel, MetamodelState
 from app.pagination import PageRequest
 from app.settings import Settings
 
@@ -82,17 +82,17 @@ def find_training(session: Session, job_id: UUID) -> Job:
 def promote(session: Session, metamodel_id: UUID) -> Metamodel:
     """Use a version, be it a challenger or one of before; the champion of its role is retired.
 
+    What it has not placed yet, the next jobs place.
+
     Raises:
         NotFound: no such version.
-        Conflict: the tasks that it learned from are gone, or not all tasks have been placed by it.
+        Conflict: tasks that it learned from are gone.
     """
     metamodel = session.scalars(select(Metamodel).where(Metamodel.id == metamodel_id).with_for_update()).one_or_none()
     if metamodel is None:
         raise NotFound("No metamodel with this id.")
     if metamodel.learned_from.get("forgotten"):
         raise Conflict("A project that taught it was deleted or no longer shares.", code="metamodel_retired")
-    if metamodel.role == "embedding" and (missing := count_unplaced(session, metamodel.id)):
-        raise Conflict(f"{missing} tasks have not been placed by it: train first.", code="tasks_unplaced")
     make_champion(session, metamodel)
     return metamodel
 
@@ -106,10 +106,3 @@ def make_champion(session: Session, metamodel: Metamodel) -> None:
     metamodel.state, metamodel.promoted_at = MetamodelState.CHAMPION, func.clock_timestamp()
     session.flush()
     session.refresh(metamodel)
-
-
-def count_unplaced(session: Session, metamodel_id: UUID) -> int:
-    """Tasks that an embedding has not placed."""
-    placed = select(KnowledgeEmbedding.task_id).where(KnowledgeEmbedding.metamodel_id == metamodel_id)
-    query = select(func.count()).select_from(KnowledgeTask).where(KnowledgeTask.id.not_in(placed))
-    return session.scalar(query) or 0

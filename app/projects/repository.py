@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.datasets.tables import Dataset
-from app.jobs.tables import Job, JobState
+from app.jobs.tables import Job, JobPurpose, JobState
 from app.models.tables import Model
 from app.pagination import PageRequest
 from app.projects.tables import ApiKey, Project
@@ -53,9 +53,10 @@ def revoke_key(session: Session, project_id: UUID, key_id: UUID) -> ApiKey | Non
 
 
 def count_jobs(session: Session, project_id: UUID) -> dict[str, int]:
-    """Unfinished jobs by state."""
+    """Unfinished jobs by state; trainings are nobody's."""
     active = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
-    query = select(Job.state, func.count()).where(Job.project_id == project_id, Job.state.in_(active))
+    mine = (Job.project_id == project_id, Job.purpose == JobPurpose.SOLVE)
+    query = select(Job.state, func.count()).where(*mine, Job.state.in_(active))
     return {row[0]: row[1] for row in session.execute(query.group_by(Job.state))}
 
 

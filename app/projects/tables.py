@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, func
+from sqlalchemy import ForeignKey, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +24,7 @@ class Project(Base):
     #: {"running_jobs": n, "queued_jobs": n, "bytes": n}; what is absent is the setting's default
     quotas: Mapped[dict[str, Any]] = mapped_column(default=dict)
     #: whether its jobs may let every project learn from them
-    shares_knowledge: Mapped[bool] = mapped_column(default=False)
+    shares_knowledge: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

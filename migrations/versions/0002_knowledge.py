@@ -14,20 +14,20 @@ depends_on = None
 def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS vector")  # refused: ask the server's administrator for it, once
     op.add_column("projects", sa.Column("shares_knowledge", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.alter_column("projects", "shares_knowledge", server_default=None)
     op.add_column("knowledge_tasks", sa.Column("is_shared", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.alter_column("knowledge_tasks", "is_shared", server_default=None)
     op.add_column(
         "knowledge_tasks",
         sa.Column("constants", postgresql.JSONB(astext_type=sa.Text()), nullable=False, server_default="{}"),
     )
-    op.alter_column("knowledge_tasks", "constants", server_default=None)
     op.create_index(
         "ix_knowledge_tasks_shared",
         "knowledge_tasks",
         ["id"],
         unique=False,
         postgresql_where=sa.text("is_shared OR project_id IS NULL"),
+    )
+    op.add_column(
+        "knowledge_evaluations", sa.Column("is_shared", sa.Boolean(), nullable=False, server_default=sa.false())
     )
     op.add_column("knowledge_evaluations", sa.Column("configuration_key", sa.String(), nullable=True))
     op.create_index(
@@ -78,6 +78,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("task_id", "metamodel_id", name=op.f("pk_knowledge_embeddings")),
     )
+    op.create_index(
+        op.f("ix_knowledge_embeddings_metamodel_id"), "knowledge_embeddings", ["metamodel_id"], unique=False
+    )
     op.create_table(
         "knowledge_archives",
         sa.Column("sha256", sa.String(), nullable=False),
@@ -98,12 +101,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("job_knowledge")
     op.drop_table("knowledge_archives")
+    op.drop_index(op.f("ix_knowledge_embeddings_metamodel_id"), table_name="knowledge_embeddings")
     op.drop_table("knowledge_embeddings")
     op.drop_index("ix_metamodels_champion", table_name="metamodels", postgresql_where=sa.text("state = 'champion'"))
     op.drop_table("metamodels")
     op.drop_index(op.f("ix_knowledge_evaluations_configuration_key"), table_name="knowledge_evaluations")
     op.drop_index("ix_knowledge_evaluations_tried", table_name="knowledge_evaluations")
     op.drop_column("knowledge_evaluations", "configuration_key")
+    op.drop_column("knowledge_evaluations", "is_shared")
     op.drop_index(
         "ix_knowledge_tasks_shared",
         table_name="knowledge_tasks",

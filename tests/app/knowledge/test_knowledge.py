@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -16,7 +21,16 @@ from sqlalchemy import delete, select
 
 from app.database import Database
 from app.jobs.tables import Job, TrialRow
-from app.knowledge.repository import TaskDescription, find_champion, keep_embedding, pin_knowledge, record_job
+from app.knowledge.archive import write_archive
+from app.knowledge.repository import (
+    TaskDescription,
+    find_champion,
+    keep_embedding,
+    list_scores,
+    pin_knowledge,
+    record_job,
+    stop_sharing,
+)
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel
 from app.knowledge.training import train_when_due
 from app.settings import Settings
@@ -94,6 +108,7 @@ def _past(database: Database, project_id: UUID | None, name: str, point: list[fl
         if metamodel is None:
             values = {"name": "metafeatures", "version": 1, "blob_key": "metamodels/x/m.safetensors"}
             values["sha256"] = hashlib.sha256(b"weights").hexdigest()
+            values["promoted_at"] = datetime.now(UTC)
             metamodel = Metamodel(role="embedding", state="champion", learned_from={}, **values)
             session.add(metamodel)
         task = KnowledgeTask(
@@ -262,3 +277,79 @@ def test_a_training_is_due_when_enough_was_shared(
     with database.transaction() as session:
         assert train_when_due(session, settings) is None  # by default only when asked
         assert train_when_due(session, due) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"configuration": {"learner": "/tmp/evil"}},
+        {"learner_version": "../v"},
+        {"metrics": {"roc_auc": True}},
+        {"metrics": {"roc_auc": 1e300}},
+        {"metrics": {"roc_auc": 10**400}},
+        {"cpu_seconds": 1e308},
+        {"cpu_seconds": -1.0},
+        {"status": "splendid"},
+        {"fidelity": {"rows": 0.5, "folds": None}},
+        {"configuration": {"learner": "linear", "note": "x" * 10_000}},
+        {"rows": [[1, 2], [3, 4]]},
+    ],
+)
+def test_an_archive_with_a_hostile_evaluation_is_refused_whole(
+    database: Database, client: TestClient, tenant: Any, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    description = _task("f", metafeatures={"rows": 5.0})
+    good = {
+        "configuration": {"learner": "linear"},
+        "learner_version": "v",
+        "fidelity": FULL,
+        "status": "succeeded",
+        "metrics": {"roc_auc": 0.8},
+        "cpu_seconds": 0.2,
+    }
+    write_archive(tmp_path, [description], [("f", good)])
+    table = pq.read_table(tmp_path / "evaluations" / "linear-v.parquet")
+    hostile = table.set_column(1, "evaluation", pa.array([json.dumps(good | change)]))
+    pq.write_table(hostile, tmp_path / "evaluations" / "linear-v.parquet")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    name = "evaluations/linear-v.parquet"
+    manifest["files"][name] = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as file:
+        for path in tmp_path.rglob("*"):
+            if path.is_file():
+                file.write(path, path.relative_to(tmp_path).as_posix())
+    answer = client.post("/v1/knowledge:import", content=body.getvalue(), headers=tenant.write)
+    assert answer.status_code == 422, answer.text
+    assert client.get("/v1/knowledge", headers=tenant.read).json()["own"] == {"tasks": 0, "evaluations": 0}
+
+
+def test_what_one_job_keeps_to_its_project_is_not_told_when_another_shares_the_task(
+    database: Database, tenant: Any, make_tenant: Callable[[str], Any], submit: Callable[..., Any]
+) -> None:
+    other = make_tenant("other")
+    jobs = [submit()["id"] for _ in range(2)]
+    for job_id, is_shared, learner in zip(jobs, (False, True), ("linear", "svm"), strict=True):
+        evaluation = {
+            "configuration": {"learner": learner},
+            "learner_version": "v",
+            "fidelity": FULL,
+            "status": "succeeded",
+            "metrics": {"roc_auc": 0.8},
+            "cpu_seconds": 0.2,
+        }
+        with database.transaction() as session:
+            job = session.get(Job, UUID(job_id))
+            task_id = record_job(session, job, _task(), [evaluation], is_shared=is_shared)
+
+    def told(project_id: UUID, scope: str) -> int:
+        with database.transaction() as session:
+            return len(list_scores(session, project_id, scope, [task_id], "roc_auc", 1))
+
+    assert told(tenant.project_id, "own") == 2
+    assert told(other.project_id, "shared") == 1
+    assert told(other.project_id, "own") == 0
+    with database.transaction() as session:
+        stop_sharing(session, tenant.project_id)
+    assert told(other.project_id, "shared") == 0

@@ -8,7 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 from ..space import Space, canonical
-from ..types import Configuration, Fidelity, Trial
+from ..types import Configuration, Fidelity, Trial, TrialStatus
+
+#: Statuses of trials that a clock ended, be it the job's: not what the configuration is worth.
+TELLS_NOTHING = (TrialStatus.STOPPED, TrialStatus.TIMED_OUT)
 
 
 def evaluation_of(trial: Trial, space: Space, metric: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)  #: of the seconds of a cold search, at which regret counts
 FEWEST_GROUPS = 30  #: of replay tasks: on fewer nothing is decided
+_NEAREST = 300  # known tasks that a search learns from
 _RESAMPLES = 2_000
 _CONFIDENCE = 0.975
 
@@ -79,7 +80,8 @@ def regrets_with(
         alike = [place for place, other in enumerate(known) if is_alike(other.kind, task.kind)]
         here = embedding.embed(task.metafeatures)
         distances = np.array([np.linalg.norm(points[place] - here) for place in alike])
-        past = past_of([known[place] for place in alike], distances, configurations)
+        near = np.argsort(distances, kind="stable")[:_NEAREST]
+        past = past_of([known[alike[place]] for place in near], distances[near], configurations)
         cold = replay("auto", task, configurations, None)
         found.append(regret_on_the_way(task, replay("auto", task, configurations, past), cold))
         on_task(number + 1)
@@ -89,7 +91,7 @@ def regrets_with(
 def regret_on_the_way(task: RecordedTask, found: Found, cold: Found) -> float:
     """Mean regret at shares of the seconds that a cold search takes."""
     finite = [loss for loss in task.losses.values() if not np.isnan(loss)]
-    low, high = min(finite), max(finite)
-    if high <= low or not len(cold.seconds):
+    if not finite or not len(cold.seconds) or max(finite) <= min(finite):
         return 0.0
+    low, high = min(finite), max(finite)
     return float(np.mean([(found.at(share * cold.seconds[-1], high) - low) / (high - low) for share in SHARES]))

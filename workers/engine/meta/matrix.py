@@ -51,8 +51,7 @@ class Attempts:
                 seconds[task, order[key]] = took
         tried = ~np.isnan(matrix)
         fewest = max(FEWEST_TASKS, _LEAST_SHARE * tried.any(axis=1).sum())
-        columns = np.flatnonzero(tried.sum(axis=0) >= fewest)
-        rows = np.flatnonzero(tried[:, columns].sum(axis=1) >= _FEWEST_OF_TASK)
+        rows, columns = _dense(tried, fewest)
         if len(columns) < 2 or len(rows) < FEWEST_TASKS:
             return None
         names = list(order)
@@ -65,6 +64,17 @@ class Attempts:
             seconds[np.ix_(rows, columns)],
         )
         return past, rows
+
+
+def _dense(tried: NDArray[np.bool_], fewest: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of which each has enough of the others; fewer columns leave fewer rows, and so on."""
+    rows, columns = np.arange(tried.shape[0]), np.arange(tried.shape[1])
+    while True:
+        kept = columns[tried[np.ix_(rows, columns)].sum(axis=0) >= fewest]
+        told = rows[tried[np.ix_(rows, kept)].sum(axis=1) >= _FEWEST_OF_TASK]
+        if len(kept) == len(columns) and len(told) == len(rows):
+            return rows, columns
+        rows, columns = told, kept
 
 
 def fill(matrix: Array) -> Array:

@@ -32,6 +32,10 @@ class Past:
     likeness: Array | None = None  #: (tasks,) how alike this task they seem before any trial, sum one; None: all alike
     seconds: Array | None = None  #: (tasks, configurations) that trials took there, NaN where nobody knows
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.losses).all():
+            raise ValueError("a past has no gaps")
+
     @cached_property
     def weights(self) -> Array:
         """(tasks,) likeness, or the same for all."""

@@ -15,7 +15,7 @@ from ..search.base import SearchContext
 from ..space import FiniteSpace, Space, canonical
 from ..types import Configuration, TaskKind, Trial, TrialStatus
 from .constants import relative_loss
-from .evaluations import key_of
+from .evaluations import TELLS_NOTHING, key_of
 from .likeness import likeness_of
 from .matrix import Attempts
 from .past import Past
@@ -48,7 +48,7 @@ class RecordedTask:
     def add(self, evaluation: Mapping[str, Any]) -> str | None:
         """Take note of an evaluation; its key, or None if it was not a full one."""
         key = key_of(evaluation)
-        if key is None or evaluation["status"] == "stopped":
+        if key is None or evaluation["status"] in TELLS_NOTHING:
             return None
         metric = DEFAULT_METRIC[self.kind]
         score = evaluation["metrics"].get(metric)

@@ -35,7 +35,8 @@ def seconds_saved(past: Past, cold: Sequence[int]) -> float | None:
             _until(past.regrets[task], took[task], cold, goal) - _until(past.regrets[task], took[task], warm, goal)
         )
     weights = past.weights[judges]
-    return float(weights @ np.array(saved) / weights.sum())
+    mean = float(weights @ np.array(saved) / weights.sum())
+    return mean if np.isfinite(mean) else None
 
 
 def _until(regrets: Array, took: Array, order: Sequence[int], goal: float) -> float:
