@@ -107,7 +107,7 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
     }
     with works.database.transaction() as session:
         assert len(session.scalars(select(KnowledgeEmbedding)).all()) == 2 * groups
-        first = session.scalars(select(Metamodel).where(Metamodel.version == 1)).one()
+        first = session.scalars(select(Metamodel).where(Metamodel.version == 1, Metamodel.name == "metafeatures")).one()
         training.promote(session, first.id)
     assert states(works) == {
         ("metafeatures", 1): "champion",
