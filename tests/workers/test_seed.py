@@ -13,6 +13,9 @@ import pytest
 from workers import seed
 from workers.corpus import read_tasks
 from workers.engine.catalog import LEARNERS
+from workers.engine.meta.embeddings import EMBEDDINGS
+from workers.engine.meta.recorded import RecordedTask
+from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space, canonical
 from workers.engine.types import TaskKind
 
@@ -66,6 +69,16 @@ def test_evaluations_of_another_version_are_redone(tmp_path: Path) -> None:
     lines[0]["learner_version"], lines[1]["recipe"] = "older", -1
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert build(path, 3) == 2
+
+
+def test_embeddings_without_a_judge_come_behind_the_plain_one() -> None:
+    names = [name for name in map(str, range(40)) if not is_replay(name)]
+    losses = {str(place): place / 10 for place in range(6)}
+    tasks = [RecordedTask(name, TaskKind.BINARY, {"rows": float(name), "columns": 3.0}, {}, losses) for name in names]
+    trained, shipped = seed.train_embeddings(tasks, {})
+    assert [one.name for one in trained] == [one.name for one in shipped] == list(EMBEDDINGS)
+    assert [one.state for one in shipped] == ["champion", *["challenger"] * (len(EMBEDDINGS) - 1)]
+    assert {one.learned_from["tasks"] for one in shipped} == {len(names)}
 
 
 def test_large_tables_are_sampled_without_losing_a_class_to_a_handful_of_rows() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.knowledge.traits import shared_traits
 from workers.engine.bundle.runtime.schema import Field, Schema
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.recorded import RecordedTask
@@ -152,3 +153,7 @@ def test_ranks_are_compared_only_where_they_can_be() -> None:
         RecordedTask("e", TaskKind.BINARY, {}, {}, {"0": 0.1, "1": 0.2}),
     ]
     np.testing.assert_allclose(rank_differences(tasks)[0], [np.nan, 0.0, 2.0, np.nan, np.nan], atol=1e-9)
+
+
+def test_numbers_that_mean_nothing_to_people_are_no_traits() -> None:
+    assert shared_traits({"rows": 5.0, f"{PREFIX}00": 1.0}, {"rows": 5.0, f"{PREFIX}00": 1.0}) == ["rows"]
