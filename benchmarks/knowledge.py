@@ -34,7 +34,7 @@ from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import SHARES
 from workers.engine.meta.metamodel import Metamodel
 from workers.engine.meta.past import Past
-from workers.engine.meta.recorded import Found, RecordedTask, is_alike, past_of, replay
+from workers.engine.meta.recorded import Found, RecordedTask, past_of, replay
 from workers.engine.meta.replay import is_replay
 from workers.engine.meta.siamese_training import rank_differences
 from workers.engine.space import Space
@@ -134,7 +134,7 @@ def strangers(tasks: Sequence[RecordedTask], place: int) -> list[int]:
     return [
         other
         for other, each in enumerate(tasks)
-        if is_alike(each.kind, mine.kind) and fold_of(each.group) != fold_of(mine.group)
+        if each.kind in mine.kind.alike and fold_of(each.group) != fold_of(mine.group)
     ]
 
 

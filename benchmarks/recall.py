@@ -33,7 +33,7 @@ from app.settings import Settings
 from benchmarks.made import make_table
 from workers.corpus import read_frame
 from workers.description import describe
-from workers.engine.catalog import LEARNERS
+from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS
 from workers.engine.fit import Plan
 from workers.engine.learners.base import Size
 from workers.engine.meta.past import Past
@@ -86,7 +86,7 @@ def measure_recall(database: Database, blobs: Blobs, limit: int) -> None:
         description = describe(problem)
         described = time.perf_counter()
         with database.transaction() as session:
-            metamodel = repository.find_champion(session, "embedding")
+            metamodel = repository.find_champion(session, EMBEDDING_ROLE)
             assert metamodel is not None
             point = embed(blobs, metamodel, description)
             _, summary = gather(session, project_id, problem, description, metamodel, point, limit)
@@ -155,7 +155,7 @@ def measure_neighbours(database: Database, limit: int) -> None:
     """Among many tasks."""
     rng = np.random.default_rng(0)
     with database.transaction() as session:
-        metamodel = repository.find_champion(session, "embedding")
+        metamodel = repository.find_champion(session, EMBEDDING_ROLE)
         assert metamodel is not None
         project_id, width = fill(session, metamodel, rng)
     took = []

@@ -9,8 +9,8 @@ from app.jobs.tables import Job
 from app.knowledge.repository import find_champion, record_job
 from app.projects.tables import Project
 from workers.description import describe
+from workers.engine.catalog import EMBEDDING_ROLE
 from workers.engine.fit import FitResult
-from workers.engine.meta.embeddings import ROLE
 from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.space import Space
 from workers.journal import DatabaseJournal
@@ -38,7 +38,7 @@ def contribute(journal: DatabaseJournal, problem: Problem, result: FitResult, kn
             is_shared = shares and problem.contribute == "shared"
             record_job(session, job, task, evaluations, is_shared=is_shared)
         with journal.database.transaction() as session:
-            if (champion := find_champion(session, ROLE)) is not None:  # of now, not of when the job began
+            if (champion := find_champion(session, EMBEDDING_ROLE)) is not None:  # of now, not of when the job began
                 place_missing(session, journal.blobs, champion, _PLACED)
     except Exception:  # whatever an odd table does to a statistic, the job is done
         log.exception("nothing was contributed to knowledge")

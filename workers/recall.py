@@ -21,9 +21,10 @@ from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import JobKnowledge, Metamodel
 from app.knowledge.traits import shared_traits
 from workers.description import describe
+from workers.engine.catalog import EMBEDDING_ROLE
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
-from workers.engine.meta.embeddings import ROLE, load_embedding
+from workers.engine.meta.embeddings import load_embedding
 from workers.engine.meta.likeness import likeness_of
 from workers.engine.meta.matrix import FEWEST_TASKS, Attempts
 from workers.engine.meta.past import Past
@@ -70,7 +71,7 @@ def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
     description = describe(problem)
     with journal.database.transaction() as session:
         pinned = repository.find_pinned(session, job)
-        champion = repository.find_champion(session, ROLE)
+        champion = repository.find_champion(session, EMBEDDING_ROLE)
     if pinned is None:
         past: Past | None = None
         summary: dict[str, Any] = {}
@@ -106,8 +107,7 @@ def gather(
 ) -> tuple[Past | None, dict[str, Any]]:
     """The matrix of the nearest tasks, and a summary of it for people."""
     kind = problem.task.kind
-    kinds = ["binary", "multiclass"] if kind.is_classification else [kind.value]
-    near = repository.list_nearest(session, project_id, problem.knowledge, kinds, metamodel.id, embedding, limit)
+    near = repository.list_nearest(session, project_id, problem.knowledge, kind.alike, metamodel.id, embedding, limit)
     metric = problem.task.metric
     constants = repository.list_constants(session, [task.id for task in near], metric)
     near = [task for task in near if task.id in constants]
@@ -182,8 +182,4 @@ def embed(blobs: Blobs, metamodel: Metamodel, description: TaskDescription) -> l
 
 def _usable(space: Space, rows: Sequence[tuple[str, Configuration, str]]) -> dict[str, Configuration]:
     """Configurations by key, those that this space has and whose learner has not changed since."""
-    return {
-        key: configuration
-        for key, configuration, version in rows
-        if space.has(configuration) and space.version_of(configuration["learner"]) == version
-    }
+    return {key: configuration for key, configuration, version in rows if space.is_current(configuration, version)}

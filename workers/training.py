@@ -18,13 +18,13 @@ from sqlalchemy.orm import Session
 from app.ids import new_id
 from app.jobs import leases
 from app.jobs.journal import set_progress
-from app.jobs.tables import Job
+from app.jobs.tables import Job, JobPurpose
 from app.knowledge import repository
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel, MetamodelState
 from app.knowledge.training import make_champion
 from app.projects.tables import Project
-from workers.engine.catalog import LEARNERS
-from workers.engine.meta.embeddings import EMBEDDINGS, ROLE, TaskEmbedding, load_embedding
+from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS
+from workers.engine.meta.embeddings import EMBEDDINGS, TaskEmbedding, load_embedding
 from workers.engine.meta.judging import Verdict, judge, regrets_with
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
@@ -67,7 +67,7 @@ class Training:
         self._say("reading", force=True)
         with self._journal.database.transaction() as session:
             tasks, configurations, projects = read_shared(session)
-            champion = repository.find_champion(session, ROLE)
+            champion = repository.find_champion(session, EMBEDDING_ROLE)
         learned = [task for task in tasks if not is_replay(task.group)]
         judged = [task for task in tasks if is_replay(task.group)]
         if champion is None:
@@ -228,9 +228,7 @@ def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configu
         if task_id not in tasks:
             continue
         space, configuration = spaces[tasks[task_id].kind], evaluation["configuration"]
-        is_current = (
-            space.has(configuration) and space.version_of(configuration["learner"]) == evaluation["learner_version"]
-        )
+        is_current = space.is_current(configuration, evaluation["learner_version"])
         if is_current and (key := tasks[task_id].add(evaluation)) is not None:
             configurations[key] = evaluation["configuration"]
     projects = {row.project_id for row in rows if row.project_id is not None and row.id in tasks}
@@ -239,4 +237,4 @@ def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configu
 
 def is_training(session: Session, job_id: UUID) -> bool:
     """Whether a job is a training."""
-    return session.scalars(select(Job.purpose).where(Job.id == job_id)).one() == "train"
+    return session.scalars(select(Job.purpose).where(Job.id == job_id)).one() == JobPurpose.TRAIN

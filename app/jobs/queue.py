@@ -1,4 +1,4 @@
-"""Which queued jobs go to the broker next."""
+"""The queue: a job into it, and which jobs go to the broker next."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from app.jobs.events import append_event, wake_dispatcher
 from app.jobs.tables import Job, JobState
 
 #: The broker's queue, and the name of the task that its messages start.
@@ -35,6 +36,16 @@ WHERE job.place + load.busy <= coalesce((project.quotas ->> 'running_jobs')::int
 ORDER BY job.place + load.busy, job.id
 LIMIT :room
 """)
+
+
+def add_job(session: Session, job: Job) -> None:
+    """Queue a job, with its first event, and wake the dispatcher."""
+    session.add(job)
+    session.flush()
+    append_event(session, job.id, "state", {"state": JobState.QUEUED.value})
+    wake_dispatcher(session)
+    session.flush()
+    session.refresh(job)
 
 
 def next_jobs(session: Session, *, room: int, running_quota: int, waiting_s: float) -> Sequence[UUID]:

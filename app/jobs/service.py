@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.blobs import Blobs
 from app.datasets.tables import Dataset
 from app.errors import Conflict, InvalidRequest, NotFound, QuotaExceeded
-from app.jobs import repository
+from app.jobs import queue, repository
 from app.jobs.events import append_event, wake_dispatcher
 from app.jobs.preflight import list_alerts, predict_cost
 from app.jobs.schemas import JobExtend, JobRead, JobSpec, JobValidation, Leaderboard, LeaderboardRow
@@ -182,12 +182,7 @@ def _enqueue(session: Session, job: Job, settings: Settings) -> JobRead:
             code="quota_queued_jobs",
             headers={"Retry-After": "30"},
         )
-    session.add(job)
-    session.flush()
-    append_event(session, job.id, "state", {"state": JobState.QUEUED.value})
-    wake_dispatcher(session)
-    session.flush()
-    session.refresh(job)
+    queue.add_job(session, job)
     return JobRead.from_row(job, None)
 
 

@@ -91,12 +91,7 @@ def _load_tasks(session: Session, archive: Archive, project_id: UUID | None) -> 
             "id": new_id(),
             "project_id": project_id,
             "is_shared": project_id is None,
-            "fingerprint": task.fingerprint,
-            "group": task.group,
-            "kind": task.kind,
-            "metafeatures": dict(task.metafeatures),
-            "constants": dict(task.constants),
-            "sketch": task.sketch,
+            **task.to_row(),
         }
         for task in archive.tasks()
     ]

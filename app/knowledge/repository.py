@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,10 @@ class TaskDescription:
     metafeatures: Mapping[str, float]
     constants: Mapping[str, float]  #: every metric of the best constant prediction
     sketch: bytes | None = field(default=None, repr=False)  #: MinHash of rows
+
+    def to_row(self) -> dict[str, Any]:
+        """Values of a `KnowledgeTask`, but whose it is."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +72,7 @@ def record_job(
     values = {
         "project_id": job.project_id,
         "is_shared": is_shared,
-        "fingerprint": task.fingerprint,
-        "group": task.group,
-        "kind": task.kind,
-        "metafeatures": dict(task.metafeatures),
-        "constants": dict(task.constants),
-        "sketch": task.sketch,
+        **task.to_row(),
     }
     upsert = insert(KnowledgeTask).values(**values)
     upsert = upsert.on_conflict_do_update(

@@ -14,7 +14,8 @@ from app.jobs.tables import Job, TrialRow
 from app.knowledge import repository
 from app.knowledge.schemas import JobKnowledgeRead, Similar, SourceRead
 from app.knowledge.traits import shared_traits
-from workers.engine.types import Fidelity
+from workers.engine.catalog import EMBEDDING_ROLE
+from workers.engine.types import Fidelity, TaskKind
 
 _NOTHING: dict[str, Any] = {
     "tasks": 0,
@@ -78,11 +79,11 @@ def list_similar(session: Session, project_id: UUID, task_id: UUID, limit: int) 
         NotFound: no such task, or it has not been placed among the others yet.
     """
     task = repository.find_visible_task(session, project_id, task_id)
-    metamodel = repository.find_champion(session, "embedding")
+    metamodel = repository.find_champion(session, EMBEDDING_ROLE)
     point = None if task is None or metamodel is None else repository.find_embedding(session, task_id, metamodel.id)
     if task is None or metamodel is None or point is None:
         raise NotFound("No task with this id, or none that has been placed among the others.")
-    kinds = ["regression"] if task.kind == "regression" else ["binary", "multiclass"]
+    kinds = TaskKind(task.kind).alike
     near = repository.list_nearest(session, project_id, "shared", kinds, metamodel.id, point, limit + 1)
     near = [each for each in near if each.id != task_id][:limit]
     seen = repository.list_metafeatures(session, [each.id for each in near])

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, NotFound
-from app.jobs.events import append_event, wake_dispatcher
+from app.jobs import queue
 from app.jobs.tables import Job, JobPurpose, JobState
 from app.knowledge.tables import KnowledgeTask, Metamodel, MetamodelState
 from app.pagination import PageRequest
@@ -34,12 +34,7 @@ def request_training(session: Session, project_id: UUID, settings: Settings) -> 
         labels={},
         spec={"budget": {"seconds": settings.train_seconds, "trials": None}},
     )
-    session.add(job)
-    session.flush()
-    append_event(session, job.id, "state", {"state": JobState.QUEUED.value})
-    wake_dispatcher(session)
-    session.flush()
-    session.refresh(job)
+    queue.add_job(session, job)
     return job
 
 

@@ -10,12 +10,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
-from app.database import Database
+from app.database import Base, Database
 from app.datasets.tables import Dataset
 from app.jobs.tables import Job
 from app.projects.tables import Project
 from app.settings import Settings
+from tests.workers.works import Works
 from workers.nursery import Nursery
 from workers.supervisor import Supervisor
 
@@ -23,7 +25,7 @@ from workers.supervisor import Supervisor
 _PLAYER = """
 import json, os, signal, subprocess, sys, time
 from uuid import UUID
-from app.database import Database
+from app.database import Base, Database
 from app.jobs import journal, leases
 from app.jobs.tables import Job
 
@@ -122,3 +124,24 @@ def nursery(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def supervisor(settings: Settings, database: Database, nursery: Nursery) -> Supervisor:
     """Of a worker with one slot."""
     return Supervisor(settings, database, nursery, "test")
+
+
+@pytest.fixture(scope="module")
+def works(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    """One worker's insides for all tests here."""
+    folder = tmp_path_factory.mktemp("works")
+    settings = Settings(database_url=database_url, data_dir=folder / "data", tempo=0.1, worker_cores=2)
+    database = Database(database_url, pool_size=5)
+    with database.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} CASCADE"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("WARMSTART_DATABASE_URL", database_url)
+        environment.setenv("WARMSTART_DATA_DIR", str(folder / "data"))
+        environment.setenv("WARMSTART_TEMPO", "0.1")
+        environment.setenv("WARMSTART_WORKER_CORES", "2")
+        environment.setenv("WARMSTART_LOG_LEVEL", "warning")
+        nursery = Nursery(1)
+        nursery.open()
+        yield Works(settings, database, Supervisor(settings, database, nursery, "works"), nursery)
+        nursery.close()
+    database.dispose()

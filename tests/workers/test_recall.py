@@ -18,9 +18,9 @@ from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeTask, Metamodel
 from app.projects.tables import Project
-from tests.workers.test_runner import Works, leaderboard, works  # noqa: F401
-from workers.engine.catalog import LEARNERS
-from workers.engine.meta.embeddings import EMBEDDINGS, ROLE
+from tests.workers.works import Works, leaderboard
+from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS
+from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
@@ -62,7 +62,7 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours", champion: st
     for name, sort in EMBEDDINGS.items():
         embedding, state = sort.train(recorded), "champion" if name == champion else "challenger"
         file = f"metamodels/{name}.safetensors"
-        about = ShippedMetamodel(role=ROLE, name=name, file=file, learned_from={}, state=state)
+        about = ShippedMetamodel(role=EMBEDDING_ROLE, name=name, file=file, learned_from={}, state=state)
         embedding.save(folder / about.file)
         shipped.append(about)
         points += [(task.fingerprint, about.file, embedding.embed(task.metafeatures).tolist()) for task in tasks]
@@ -70,7 +70,7 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours", champion: st
 
 
 @pytest.fixture
-def informed(works: Works, tmp_path: Path) -> Iterator[Works]:  # noqa: F811
+def informed(works: Works, tmp_path: Path) -> Iterator[Works]:
     """A store that holds the archive and nothing else."""
     make_archive(tmp_path / "archive")
     knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
@@ -80,13 +80,13 @@ def informed(works: Works, tmp_path: Path) -> Iterator[Works]:  # noqa: F811
     return works
 
 
-def run(works: Works, **changes: Any) -> UUID:  # noqa: F811
+def run(works: Works, **changes: Any) -> UUID:
     job_id = works.submit(**changes)
     works.supervisor.run(job_id)
     return job_id
 
 
-def sources(works: Works, job_id: UUID) -> list[tuple[str, str]]:  # noqa: F811
+def sources(works: Works, job_id: UUID) -> list[tuple[str, str]]:
     return [(row.proposal["source"], row.proposal["configuration"]["learner"]) for row in works.log(job_id)]
 
 
@@ -113,7 +113,7 @@ def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(info
 
 
 @pytest.mark.parametrize("champion", list(EMBEDDINGS))
-def test_tasks_are_near_by_the_champion_that_the_archive_names(works: Works, tmp_path: Path, champion: str) -> None:  # noqa: F811
+def test_tasks_are_near_by_the_champion_that_the_archive_names(works: Works, tmp_path: Path, champion: str) -> None:
     make_archive(tmp_path / "archive", champion=champion)
     knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
     with works.database.transaction() as session:
@@ -124,7 +124,7 @@ def test_tasks_are_near_by_the_champion_that_the_archive_names(works: Works, tmp
         states = {row.name: row.state for row in session.scalars(select(Metamodel))}
         known = session.get_one(JobKnowledge, job_id)
     assert states == {name: "champion" if name == champion else "challenger" for name in EMBEDDINGS}
-    assert known.summary["metamodels"][ROLE]["name"] == champion
+    assert known.summary["metamodels"][EMBEDDING_ROLE]["name"] == champion
     assert len(known.summary["neighbours"]) == 10
 
 
@@ -159,7 +159,7 @@ def test_what_a_project_learns_stays_its_own_unless_both_share(informed: Works) 
     assert sorted(own_tasks()) == [(False, 1), (True, 1)]
 
 
-def test_a_store_that_lies_costs_trials_and_not_the_model(works: Works, tmp_path: Path) -> None:  # noqa: F811
+def test_a_store_that_lies_costs_trials_and_not_the_model(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "lies", best="dummy")
     knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
     with works.database.transaction() as session:

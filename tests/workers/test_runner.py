@@ -3,128 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.blobs import Blobs
-from app.database import Base, Database
-from app.datasets.service import add_dataset, read_table, store_table
-from app.datasets.upload import Upload
+from app.database import Database
 from app.jobs import journal, leases, service
-from app.jobs.schemas import JobExtend, JobSpec
-from app.jobs.tables import Job, JobEvent, JobState
+from app.jobs.schemas import JobExtend
+from app.jobs.tables import JobEvent, JobState
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask
 from app.models.tables import Model
-from app.projects.tables import Project
-from app.settings import Settings
 from tests.waiting import wait_for
+from tests.workers.works import TRIALS, Works, leaderboard
 from workers import processes
-from workers.engine.bundle import open_bundle
 from workers.journal import DatabaseJournal
-from workers.nursery import Nursery
-from workers.supervisor import Supervisor
-
-PENGUINS = Path(__file__).parents[2] / "app" / "local" / "data" / "penguins.csv"
-TRIALS = 5
-
-
-class Works:
-    """A supervisor in this process, a real runner in its own, a table in the database."""
-
-    def __init__(self, settings: Settings, database: Database, supervisor: Supervisor, nursery: Nursery) -> None:
-        self.settings, self.database, self.supervisor, self.nursery = settings, database, supervisor, nursery
-        self.blobs = Blobs(settings.blobs)
-        with database.transaction() as session:
-            project = Project(name="works", quotas={})
-            session.add(project)
-            session.flush()
-            self.project_id = project.id
-        self.dataset_id = self._store(PENGUINS)
-
-    def _store(self, source: Path) -> UUID:
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        upload = Upload(path=source, sha256=digest, bytes=source.stat().st_size, filename=source.name)
-        parquet = self.settings.scratch / "table.parquet"
-        parquet.parent.mkdir(parents=True, exist_ok=True)
-        table = read_table(upload, parquet, self.settings, header=None)
-        dataset = store_table(self.blobs, parquet, upload, table, project_id=self.project_id, name="penguins")
-        with self.database.transaction() as session:
-            add_dataset(session, dataset, self.settings)
-        parquet.unlink()
-        return dataset.id
-
-    def submit(self, **changes: Any) -> UUID:
-        """A job of a few quick trials; its seed decides everything."""
-        spec = {
-            "dataset_id": self.dataset_id,
-            "target": "species",
-            "budget": {"seconds": None, "trials": TRIALS},
-            "algorithms": {"include": ["dummy", "linear", "naive_bayes", "nearest_neighbours"]},
-            "validation": {"scheme": "kfold", "folds": 3},
-            "seed": 7,
-        }
-        with self.database.transaction() as session:
-            made = service.submit_job(session, self.project_id, JobSpec(**spec | changes), self.settings)
-        return made.id
-
-    def job(self, job_id: UUID) -> Job:
-        """Its row."""
-        with self.database.transaction() as session:
-            return session.get_one(Job, job_id)
-
-    def log(self, job_id: UUID) -> list[Any]:
-        """Its trials' rows in order."""
-        with self.database.transaction() as session:
-            return journal.read_log(session, job_id)
-
-    def predictions(self, job_id: UUID) -> list[Any]:
-        """Of its model, whose bundle is what the row says, for every tenth row of the table."""
-        with self.database.transaction() as session:
-            model = session.query(Model).filter_by(job_id=job_id).one()
-        path = self.blobs.path(model.blob_key)
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
-        assert model.is_final
-        names, *lines = [line.split(",") for line in PENGUINS.read_text().splitlines()]
-        rows = [{k: v or None for k, v in zip(names, line, strict=True) if k != "species"} for line in lines[::10]]
-        answer: list[Any] = open_bundle(path).predict(rows)["probabilities"]
-        return answer
-
-
-def leaderboard(rows: list[Any]) -> list[Any]:
-    """What must be the same whenever the same seed runs."""
-    return [(row.number, row.proposal, row.status, row.loss, row.trial["fold_losses"]) for row in rows]
-
-
-@pytest.fixture(scope="module")
-def works(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
-    """One worker's insides for all tests here."""
-    folder = tmp_path_factory.mktemp("works")
-    settings = Settings(database_url=database_url, data_dir=folder / "data", tempo=0.1, worker_cores=2)
-    database = Database(database_url, pool_size=5)
-    with database.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)} CASCADE"))
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("WARMSTART_DATABASE_URL", database_url)
-        environment.setenv("WARMSTART_DATA_DIR", str(folder / "data"))
-        environment.setenv("WARMSTART_TEMPO", "0.1")
-        environment.setenv("WARMSTART_WORKER_CORES", "2")
-        environment.setenv("WARMSTART_LOG_LEVEL", "warning")
-        nursery = Nursery(1)
-        nursery.open()
-        yield Works(settings, database, Supervisor(settings, database, nursery, "works"), nursery)
-        nursery.close()
-    database.dispose()
 
 
 @pytest.fixture(scope="module")

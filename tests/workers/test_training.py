@@ -17,7 +17,7 @@ from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import KnowledgeEmbedding, Metamodel
-from tests.workers.test_runner import Works, works  # noqa: F401
+from tests.workers.works import Works
 from workers.engine.catalog import LEARNERS
 from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import FEWEST_GROUPS, judge
@@ -69,14 +69,14 @@ def blind(metafeatures: tuple[str, ...]) -> MetafeatureEmbedding:
     return MetafeatureEmbedding.train([RecordedTask("g", TaskKind.BINARY, each, {}) for each in seen])
 
 
-def load(works: Works, folder: Path) -> None:  # noqa: F811
+def load(works: Works, folder: Path) -> None:
     names = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
     with works.database.transaction() as session:
         session.execute(text(f"TRUNCATE {', '.join(names)} CASCADE"))
         load_archive(session, works.blobs, open_archive(folder))
 
 
-def train(works: Works) -> UUID:  # noqa: F811
+def train(works: Works) -> UUID:
     with works.database.transaction() as session:
         job_id = training.request_training(session, works.project_id, works.settings).id
         assert training.request_training(session, works.project_id, works.settings).id == job_id
@@ -84,12 +84,12 @@ def train(works: Works) -> UUID:  # noqa: F811
     return job_id
 
 
-def states(works: Works) -> dict[tuple[str, int], str]:  # noqa: F811
+def states(works: Works) -> dict[tuple[str, int], str]:
     with works.database.transaction() as session:
         return {(row.name, row.version): row.state for row in session.scalars(select(Metamodel))}
 
 
-def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(works: Works, tmp_path: Path) -> None:  # noqa: F811
+def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(works: Works, tmp_path: Path) -> None:
     groups = 200
     assert sum(is_replay(f"past {number}") for number in range(groups)) >= FEWEST_GROUPS
     make_archive(tmp_path / "archive", groups, blind(("noise",)))  # a champion that sees nothing that matters
@@ -117,7 +117,7 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
     }
 
 
-def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: Path) -> None:  # noqa: F811
+def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 200, blind(("trait",)))  # a champion that sees what matters and nothing else
     load(works, tmp_path / "archive")
     verdicts = works.job(train(works)).progress["challengers"]
@@ -127,7 +127,7 @@ def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: 
     assert set(states(works).values()) == {"champion", "challenger"}
 
 
-def test_nothing_is_trained_on_too_little(works: Works, tmp_path: Path) -> None:  # noqa: F811
+def test_nothing_is_trained_on_too_little(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", 5, blind(("trait",)))
     load(works, tmp_path / "archive")
     job = works.job(train(works))

@@ -56,6 +56,9 @@ METAMODELS: Final[dict[str, str]] = {
     "lstm_optimiser": "lstm_optimiser:LstmOptimiser",
 }
 
+#: what a metamodel that places tasks among others is for; a job's neighbours are its champion's
+EMBEDDING_ROLE: Final = "embedding"
+
 #: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.
 METRICS: Final[dict[str, frozenset[TaskKind]]] = {
     **dict.fromkeys(

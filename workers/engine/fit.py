@@ -24,7 +24,7 @@ from .journal import Journal, LogEntry
 from .learners.base import COLUMNS_PER_FEATURE, LOGARITHMIC, Size
 from .meta.constants import LEAST, constant_scores
 from .meta.past import Past
-from .search.base import SearchContext, Strategy
+from .search.base import SKEWED, SearchContext, Strategy
 from .space import Space
 from .table.load import TypedTable
 from .types import Budget, Limits, Proposal, Score, Source, Task, Trial, TrialStatus
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 _TRIAL_SHARE = 0.5  # of the budget that one trial may take when the spec does not say
 _LEAST_TRIAL_S = 0.3  # with less left no trial is started
 _YARDSTICK = "lightgbm"  # what several folds of it take tells whether there is time for folds at all
-_SKEWED = 0.6  # third standardised moment from which a target has a long tail
 _FOLDS, _FOLDS_SHARE = 4, 0.2  # about as many folds, in so much of the budget
 _DUMMY = Proposal(configuration={"learner": "dummy"}, source=Source.DEFAULT)
 
@@ -136,7 +135,7 @@ def _is_skewed(prepared: PreparedTask) -> bool:
         return False
     y = np.asarray(prepared.y[prepared.search_rows])
     spread = float(y.std())
-    return bool(spread > 0 and y.min() >= 0 and (((y - y.mean()) / spread) ** 3).mean() > _SKEWED)
+    return bool(spread > 0 and y.min() >= 0 and (((y - y.mean()) / spread) ** 3).mean() > SKEWED)
 
 
 def _constant_loss(prepared: PreparedTask) -> float:

@@ -23,6 +23,11 @@ class TaskKind(StrEnum):
         """Whether the target is a class."""
         return self is not TaskKind.REGRESSION
 
+    @property
+    def alike(self) -> tuple[TaskKind, ...]:
+        """Kinds on which the same is likely to work."""
+        return tuple(kind for kind in TaskKind if kind.is_classification == self.is_classification)
+
 
 class ColumnKind(StrEnum):
     """What a column holds; decides how it is encoded."""

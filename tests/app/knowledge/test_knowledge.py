@@ -101,6 +101,18 @@ def test_evaluations_stay_when_their_job_is_deleted(
 FULL = {"rows": 1.0, "folds": None}
 
 
+def _succeeded(learner: str = "linear") -> dict[str, Any]:
+    """A full evaluation."""
+    return {
+        "configuration": {"learner": learner},
+        "learner_version": "v",
+        "fidelity": FULL,
+        "status": "succeeded",
+        "metrics": {"roc_auc": 0.8},
+        "cpu_seconds": 0.2,
+    }
+
+
 def _past(database: Database, project_id: UUID | None, name: str, point: list[float], **changes: Any) -> UUID:
     """A task in the store, placed by the champion."""
     with database.transaction() as session:
@@ -117,14 +129,7 @@ def _past(database: Database, project_id: UUID | None, name: str, point: list[fl
         session.add(task)
         session.flush()
         keep_embedding(session, task.id, metamodel.id, point)
-        evaluation = {
-            "configuration": {"learner": "linear"},
-            "learner_version": "v",
-            "fidelity": FULL,
-            "status": "succeeded",
-            "metrics": {"roc_auc": 0.8},
-            "cpu_seconds": 0.2,
-        }
+        evaluation = _succeeded()
         session.add(KnowledgeEvaluation(task_id=task.id, configuration_key=key_of(evaluation), evaluation=evaluation))
         return task.id
 
@@ -299,14 +304,7 @@ def test_an_archive_with_a_hostile_evaluation_is_refused_whole(
     database: Database, client: TestClient, tenant: Any, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     description = _task("f", metafeatures={"rows": 5.0})
-    good = {
-        "configuration": {"learner": "linear"},
-        "learner_version": "v",
-        "fidelity": FULL,
-        "status": "succeeded",
-        "metrics": {"roc_auc": 0.8},
-        "cpu_seconds": 0.2,
-    }
+    good = _succeeded()
     write_archive(tmp_path, [description], [("f", good)])
     table = pq.read_table(tmp_path / "evaluations" / "linear-v.parquet")
     hostile = table.set_column(1, "evaluation", pa.array([json.dumps(good | change)]))
@@ -331,14 +329,7 @@ def test_what_one_job_keeps_to_its_project_is_not_told_when_another_shares_the_t
     other = make_tenant("other")
     jobs = [submit()["id"] for _ in range(2)]
     for job_id, is_shared, learner in zip(jobs, (False, True), ("linear", "svm"), strict=True):
-        evaluation = {
-            "configuration": {"learner": learner},
-            "learner_version": "v",
-            "fidelity": FULL,
-            "status": "succeeded",
-            "metrics": {"roc_auc": 0.8},
-            "cpu_seconds": 0.2,
-        }
+        evaluation = _succeeded(learner)
         with database.transaction() as session:
             job = session.get(Job, UUID(job_id))
             task_id = record_job(session, job, _task(), [evaluation], is_shared=is_shared)

@@ -42,9 +42,7 @@ def test_its_evaluations_are_of_todays_learners() -> None:
     stale = {
         evaluation["configuration"]["learner"]
         for fingerprint, evaluation in archive.evaluations()
-        if not spaces[kinds[fingerprint]].has(evaluation["configuration"])
-        or spaces[kinds[fingerprint]].version_of(evaluation["configuration"]["learner"])
-        != evaluation["learner_version"]
+        if not spaces[kinds[fingerprint]].is_current(evaluation["configuration"], evaluation["learner_version"])
     }
     assert not stale, "build what is stale anew: python -m workers.seed"
 

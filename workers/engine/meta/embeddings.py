@@ -10,7 +10,6 @@ from .siamese import Siamese
 
 TaskEmbedding = MetafeatureEmbedding | Siamese
 
-ROLE: Final = "embedding"
 EMBEDDINGS: Final[dict[str, type[MetafeatureEmbedding] | type[Siamese]]] = {
     one.name: one for one in (MetafeatureEmbedding, Siamese)
 }

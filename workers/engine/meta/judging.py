@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Configuration
-from .recorded import Found, RecordedTask, is_alike, past_of, replay
+from .recorded import Found, RecordedTask, past_of, replay
 
 Array = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def regrets_with(
     points = [embedding.embed(task.metafeatures) for task in known]
     found = []
     for number, task in enumerate(judged):
-        alike = [place for place, other in enumerate(known) if is_alike(other.kind, task.kind)]
+        alike = [place for place, other in enumerate(known) if other.kind in task.kind.alike]
         here = embedding.embed(task.metafeatures)
         distances = np.array([np.linalg.norm(points[place] - here) for place in alike])
         near = np.argsort(distances, kind="stable")[:_NEAREST]

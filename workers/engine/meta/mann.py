@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from .metamodel import OFFSET
+from .past import OFFSET
 from .recollection import Recollection, Slots
 from .surrogates import NetworkSurrogate
 

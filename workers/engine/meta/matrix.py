@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Configuration
-from .past import Past
+from .past import OFFSET, Past
 
 Array = NDArray[np.float64]
 
-_OFFSET = 0.05  # added to relative losses before the logarithm: below, differences do not matter
 FEWEST_TASKS = 3  #: that tried a configuration, for it to become a column
 _LEAST_SHARE = 0.05  # of the tasks, the same
 _FEWEST_OF_TASK = 3  # configurations that a task tried, for it to become a row
@@ -56,7 +55,7 @@ class Attempts:
             return None
         names = list(order)
         weights = likeness[rows]
-        filled = np.exp(fill(np.log(matrix[np.ix_(rows, columns)] + _OFFSET))) - _OFFSET
+        filled = np.exp(fill(np.log(matrix[np.ix_(rows, columns)] + OFFSET))) - OFFSET
         past = Past(
             [configurations[names[column]] for column in columns],
             np.maximum(filled, 0.0),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ..catalog import EMBEDDING_ROLE
 from .recorded import RecordedTask
 from .set_encoder import is_set_number
 
@@ -26,7 +27,7 @@ class MetafeatureEmbedding:
     """Each metafeature with mean 0 and deviation 1 over past tasks; missing ones in the middle."""
 
     name: ClassVar[str] = "metafeatures"
-    role: ClassVar[str] = "embedding"
+    role: ClassVar[str] = EMBEDDING_ROLE
 
     def __init__(self, names: Sequence[str], moments: Array) -> None:
         self.names = list(names)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _FORMAT = 1
-OFFSET = 0.05  # added to relative losses before the logarithm: below, differences do not matter
 
 
 class Prediction(NamedTuple):

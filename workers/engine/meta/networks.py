@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .evidence import Evidence, Factors, Filter, View, factors
-from .metamodel import OFFSET, Array, Metamodel
-from .past import Past
+from .metamodel import Array, Metamodel
+from .past import OFFSET, Past
 from .portfolio import greedy_portfolio
 from .practice import Known
 from .trial_network import TrialNetwork

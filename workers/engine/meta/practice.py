@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .evidence import Evidence, Factors, View
-from .metamodel import OFFSET
+from .past import OFFSET
 from .reader import Outlook, Reader
 from .recollection import to_regrets
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..catalog import DEFAULT_METRIC, LEARNERS, get_strategy
 from ..learners.base import Size
-from ..search.base import SearchContext
+from ..search.base import SKEWED, SearchContext
 from ..space import FiniteSpace, Space, canonical
 from ..types import Configuration, TaskKind, Trial, TrialStatus
 from .constants import relative_loss
@@ -23,7 +23,6 @@ from .past import Past
 Array = NDArray[np.float64]
 
 _FAILED_S = 1.0  # of a trial that says nothing of its seconds
-_SKEWED = 0.6  # of a target, from which `auto` tries logarithms early
 _CLOSE = 1e-9
 _PATIENCE = 12  # configurations in a row that were not recorded
 
@@ -122,7 +121,7 @@ def replay(
         seconds=None,
         trials=len(keys),
         n_folds=3,
-        is_skewed=task.metafeatures.get("target_skew", 0.0) > _SKEWED,
+        is_skewed=task.metafeatures.get("target_skew", 0.0) > SKEWED,
         past=past,
         **more,
     )
@@ -167,8 +166,3 @@ def past_of(
     numbers, keys, losses, seconds = zip(*rows, strict=True)
     made = Attempts(numbers, keys, losses, seconds).to_past(configurations, likeness_of(distances[order]))
     return None if made is None else made[0]
-
-
-def is_alike(one: TaskKind, other: TaskKind) -> bool:
-    """Whether what works on one kind of task may work on the other."""
-    return one.is_classification == other.is_classification

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ..catalog import EMBEDDING_ROLE
 from .metafeature_embedding import squashed
 from .recorded import RecordedTask
 
@@ -31,7 +32,7 @@ class Siamese:
     """Standardised metafeatures, those of the set encoder among them, through a layer of units and a linear one."""
 
     name: ClassVar[str] = "siamese"
-    role: ClassVar[str] = "embedding"
+    role: ClassVar[str] = EMBEDDING_ROLE
 
     def __init__(self, names: Sequence[str], weights: Mapping[str, Array]) -> None:
         """F metafeatures; `moments` (F, 2), `inner` (MEMBERS, F, HIDDEN), `bias` (MEMBERS, HIDDEN), `outer` (..)."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .past import Past
+from .past import OFFSET, Past
 
 Array = NDArray[np.float64]
 
-_OFFSET = 0.05  # added to relative losses before the logarithm: below, differences do not matter
 _NOISE = 0.02  # of a configuration's variance: of an observation
 _LEAST = 1e-9
 
@@ -56,7 +55,7 @@ class TransferSurrogate:
 
     def __init__(self, past: Past) -> None:
         self._regrets, self._likeness = past.regrets, past.weights
-        self._logs = np.log(past.losses + _OFFSET)
+        self._logs = np.log(past.losses + OFFSET)
         centred = self._logs - self._logs.mean(axis=0)
         self._covariance = centred.T @ centred / max(1, len(centred) - 1)
         self._variance = np.maximum(np.diag(self._covariance), _LEAST)
@@ -73,7 +72,7 @@ class TransferSurrogate:
                 regrets=self._regrets,
                 best_regrets=best_regrets,
             )
-        observed = np.log(losses + _OFFSET)
+        observed = np.log(losses + OFFSET)
         differences = observed - self._logs[:, places]
         among = self._covariance[np.ix_(places, places)] + _NOISE * np.diag(self._variance[places])
         solved = np.linalg.solve(among, differences.T)

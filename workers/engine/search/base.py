@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..space import SearchSpace
 
 
+SKEWED = 0.6  #: third standardised moment from which a target has a long tail
 _PATIENCE = 100  # draws that found nothing new before the space counts as exhausted
 
 

@@ -164,6 +164,10 @@ class Space:
         )
         return self._versions[name]
 
+    def is_current(self, configuration: Configuration, version: str) -> bool:
+        """Whether what was evaluated under this version of its learner means here what it would mean today."""
+        return self.has(configuration) and self.version_of(configuration["learner"]) == version
+
     def to_json(self) -> dict[str, Any]:
         """The declared space, for people and for `GET /v1/space`."""
         return {

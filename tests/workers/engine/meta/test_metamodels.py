@@ -13,8 +13,8 @@ from tests.workers.engine.meta.made import CONFIGURATIONS, COUNT, make_losses
 from workers.engine.catalog import METAMODELS, get_metamodel
 from workers.engine.errors import MetamodelError
 from workers.engine.meta.evidence import Filter, factors
-from workers.engine.meta.metamodel import OFFSET, Metamodel, SurrogateModel
-from workers.engine.meta.past import Past
+from workers.engine.meta.metamodel import Metamodel, SurrogateModel
+from workers.engine.meta.past import OFFSET, Past
 from workers.engine.meta.recollection import Recollection, Slots
 from workers.engine.meta.transfer import TransferSurrogate
 from workers.engine.space import FiniteSpace
