@@ -1,7 +1,7 @@
 """Seed knowledge: the engine's configurations evaluated on real public tasks, so that the first job is warm.
 
     make bench-install
-    python -m workers.seed data/seed --configurations 40
+    python -m workers.seed data/seed --from app/knowledge/seed --configurations 40
     python -m workers.seed data/seed --pack app/knowledge/seed
 
 Every task of the corpus's train split, one a group first, gets the same list of configurations: all hand-written
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from app.knowledge.archive import ShippedMetamodel, write_archive
+from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.repository import TaskDescription
 from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_frame, read_tasks
 from workers.description import describe_task
@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no task later")
+    parser.add_argument("--from", dest="archive", type=Path, help="an archive to go on from, where the folder has none")
     parser.add_argument("--pack", type=Path, metavar="ARCHIVE", help="build nothing: pack what there is")
     options = parser.parse_args()
     if options.pack is not None:
@@ -68,6 +69,8 @@ def main() -> None:
     until = time.monotonic() + 60 * options.minutes
     warm_up()
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.archive is not None:
+        unpack(options.archive, options.folder)
     tasks = list(one_a_group_first(read_tasks("train", options.tasks)))
     for number, task in enumerate(tasks):
         if time.monotonic() > until:
@@ -138,6 +141,18 @@ def build(task: CorpusTask, read: Callable[[], pd.DataFrame], path: Path, count:
 def is_current(line: Mapping[str, Any], space: Space) -> bool:
     """Whether an evaluation means what it would mean today."""
     return line["recipe"] == RECIPE and space.is_current(line["configuration"], line["learner_version"])
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """The evaluations of a packed build as files of lines, for tasks that have none."""
+    names = {_fingerprint(task): task.name for task in read_tasks("train")}
+    lines: dict[str, list[str]] = {}
+    for fingerprint, evaluation in open_archive(archive).evaluations():
+        lines.setdefault(fingerprint, []).append(json.dumps(evaluation | {"recipe": RECIPE}) + "\n")
+    for fingerprint, those in lines.items():
+        path = folder / f"{names[fingerprint]}.jsonl"
+        if not path.exists():
+            path.write_text("".join(those))
 
 
 def pack(folder: Path, archive: Path) -> None:
@@ -214,12 +229,16 @@ def describe(task: CorpusTask, path: Path) -> TaskDescription:
         found.y,
         TaskKind(task.kind),
         found.classes,
-        fingerprint=hashlib.sha256(f"corpus {task.name}".encode()).hexdigest(),
+        fingerprint=_fingerprint(task),
         group=f"corpus {task.group}",
     )
     kept = asdict(description) | {"sketch": (description.sketch or b"").hex(), "recipe": RECIPE, "encoder": ENCODER}
     path.write_text(json.dumps(kept))
     return description
+
+
+def _fingerprint(task: CorpusTask) -> str:
+    return hashlib.sha256(f"corpus {task.name}".encode()).hexdigest()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from app.knowledge.archive import open_archive
+from app.knowledge.loading import SEED
 from workers import seed
 from workers.corpus import read_tasks
 from workers.engine.catalog import LEARNERS
@@ -87,3 +89,18 @@ def test_large_tables_are_sampled_without_losing_a_class_to_a_handful_of_rows() 
     kept = seed.sample(frame, "y", TaskKind.MULTICLASS)
     assert 1_990 <= len(kept) <= seed.MOST_ROWS
     assert set(kept["y"]) == {"common", "rare"}
+
+
+def test_a_build_goes_on_from_what_the_package_ships(tmp_path: Path) -> None:
+    seed.unpack(SEED, tmp_path)
+    archive = open_archive(SEED)
+    assert len(list(tmp_path.glob("*.jsonl"))) == len(list(archive.tasks()))
+    named = {task.name: task for task in read_tasks("train")}
+    path = next(iter(sorted(tmp_path.glob("*.jsonl"))))
+    space = Space(LEARNERS, TaskKind(named[path.stem].kind))
+    lines = seed.read_lines(path)
+    assert lines
+    assert all(seed.is_current(line, space) for line in lines)
+    path.write_text("")
+    seed.unpack(SEED, tmp_path)
+    assert path.read_text() == "", "what the folder has is newer"
