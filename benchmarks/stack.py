@@ -36,9 +36,12 @@ class Stack:
 def running_stack() -> Iterator[Stack]:
     """Run `warmstart up` on a free port until the block ends. WARMSTART_ variables reach it as they are.
 
+    It ends too when this process is asked to end.
+
     Raises:
         RuntimeError: it does not become ready; the message holds what it said.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="ws-bench-") as name:
         data, log = Path(name) / "data", Path(name) / "up.log"
         command = [sys.executable, "-m", "app.cli", "up", "--port", "0", "--data-dir", str(data)]

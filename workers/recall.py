@@ -22,11 +22,12 @@ from app.knowledge.tables import JobKnowledge, Metamodel
 from app.knowledge.traits import shared_traits
 from workers.description import describe
 from workers.engine.catalog import EMBEDDING_ROLE
+from workers.engine.evaluation.metrics import greater_is_better
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
 from workers.engine.meta.embeddings import load_embedding
 from workers.engine.meta.likeness import likeness_of
-from workers.engine.meta.matrix import FEWEST_TASKS, Attempts
+from workers.engine.meta.matrix import FEWEST_TASKS, WINNERS, Attempts
 from workers.engine.meta.past import Past
 from workers.engine.meta.saving import seconds_saved
 from workers.engine.space import Space, canonical
@@ -112,7 +113,16 @@ def gather(
     constants = repository.list_constants(session, [task.id for task in near], metric)
     near = [task for task in near if task.id in constants]
     ids = [task.id for task in near]
-    rows = repository.list_scores(session, project_id, problem.knowledge, ids, metric, FEWEST_TASKS)
+    rows = repository.list_scores(
+        session,
+        project_id,
+        problem.knowledge,
+        ids,
+        metric,
+        tried_by=FEWEST_TASKS,
+        winners_of=WINNERS,
+        is_greater_better=greater_is_better(metric),
+    )
     places = {task.id: place for place, task in enumerate(near)}
     tasks, keys, losses, seconds = [], [], [], []
     for task_id, key, score, took in rows:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true, union, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, insert
 from sqlalchemy.orm import Session
 
@@ -224,31 +224,43 @@ def is_told(project_id: UUID, scope: str) -> ColumnElement[bool]:
 
 
 def list_scores(
-    session: Session, project_id: UUID, scope: str, task_ids: Sequence[UUID], metric: str, tried_by: int
+    session: Session,
+    project_id: UUID,
+    scope: str,
+    task_ids: Sequence[UUID],
+    metric: str,
+    *,
+    tried_by: int,
+    winners_of: int,
+    is_greater_better: bool,
 ) -> Sequence[Row[UUID, str, float | None, float | None]]:
     """(task, configuration key, score or None if the trial failed, seconds) of evaluations at full fidelity.
 
-    Of configurations that at least `tried_by` of these tasks tried: what only one has tried (long jobs try hundreds)
-    says nothing of others. Trials that a clock ended say nothing either.
+    Of configurations that at least `tried_by` of these tasks tried, and of the best one of each of the first
+    `winners_of` tasks: what else only one has tried (long jobs try hundreds) says nothing of others. Trials that a
+    clock ended say nothing either.
     """
-    common = (
-        select(KnowledgeEvaluation.configuration_key)
-        .where(KnowledgeEvaluation.task_id.in_(task_ids), KnowledgeEvaluation.configuration_key.is_not(None))
-        .group_by(KnowledgeEvaluation.configuration_key)
-        .having(func.count(KnowledgeEvaluation.task_id.distinct()) >= tried_by)
-    )
     score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
     seconds = cast(KnowledgeEvaluation.evaluation["cpu_seconds"].astext, Double)
     status = KnowledgeEvaluation.evaluation["status"].astext
+    key = KnowledgeEvaluation.configuration_key
+    told = (key.is_not(None), status.not_in(TELLS_NOTHING), is_told(project_id, scope))
+    evaluations = select(key).join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
+    common = (
+        select(key)
+        .where(KnowledgeEvaluation.task_id.in_(task_ids), key.is_not(None))
+        .group_by(key)
+        .having(func.count(KnowledgeEvaluation.task_id.distinct()) >= tried_by)
+    )
+    best = (
+        evaluations.where(KnowledgeEvaluation.task_id.in_(task_ids[:winners_of]), score.is_not(None), *told)
+        .distinct(KnowledgeEvaluation.task_id)
+        .order_by(KnowledgeEvaluation.task_id, score.desc() if is_greater_better else score, key)
+    )
     return session.execute(
-        select(KnowledgeEvaluation.task_id, KnowledgeEvaluation.configuration_key, score, seconds)
+        select(KnowledgeEvaluation.task_id, key, score, seconds)
         .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
-        .where(
-            KnowledgeEvaluation.task_id.in_(task_ids),
-            KnowledgeEvaluation.configuration_key.in_(common),
-            status.not_in(TELLS_NOTHING),
-            is_told(project_id, scope),
-        )
+        .where(KnowledgeEvaluation.task_id.in_(task_ids), key.in_(union(common, best.subquery().select())), *told)
         .order_by(KnowledgeEvaluation.id)
     ).all()
 

@@ -16,11 +16,12 @@ from app.database import Base
 from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
-from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeTask, Metamodel
+from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeEvaluation, KnowledgeTask, Metamodel
 from app.projects.tables import Project
 from tests.workers.works import Works, leaderboard
 from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS
 from workers.engine.meta.embeddings import EMBEDDINGS
+from workers.engine.meta.evaluations import key_of
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
@@ -110,6 +111,29 @@ def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(info
     assert known.summary["tasks"] == TASKS
     assert known.summary["neighbours"][0]["shared_traits"]
     assert informed.job(job_id).reproducible
+
+
+def test_the_same_table_again_begins_with_what_won_there(works: Works, tmp_path: Path) -> None:
+    make_archive(tmp_path / "archive", best="linear")
+    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
+    with works.database.transaction() as session:
+        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
+        load_archive(session, works.blobs, open_archive(tmp_path / "archive"))
+    run(works, contribute="own")
+    space = Space(LEARNERS, TaskKind.MULTICLASS)
+    won = space.sample(np.random.default_rng(1), "linear")
+    with works.database.transaction() as session:
+        task = session.scalars(select(KnowledgeTask).where(KnowledgeTask.project_id == works.project_id)).one()
+        evaluation = {
+            "configuration": dict(won),
+            "learner_version": space.version_of("linear"),
+            "fidelity": {"rows": 1.0, "folds": None},
+            "status": "succeeded",
+            "metrics": {"log_loss": 1e-4, "accuracy": 1.0},
+        }
+        session.add(KnowledgeEvaluation(task_id=task.id, configuration_key=key_of(evaluation), evaluation=evaluation))
+    first = works.log(run(works, seed=8))[0]
+    assert (first.proposal["source"], first.proposal["configuration"]) == ("neighbour", dict(won))
 
 
 @pytest.mark.parametrize("champion", list(EMBEDDINGS))

@@ -336,7 +336,18 @@ def test_what_one_job_keeps_to_its_project_is_not_told_when_another_shares_the_t
 
     def told(project_id: UUID, scope: str) -> int:
         with database.transaction() as session:
-            return len(list_scores(session, project_id, scope, [task_id], "roc_auc", 1))
+            return len(
+                list_scores(
+                    session,
+                    project_id,
+                    scope,
+                    [task_id],
+                    "roc_auc",
+                    tried_by=1,
+                    winners_of=0,
+                    is_greater_better=True,
+                )
+            )
 
     assert told(tenant.project_id, "own") == 2
     assert told(other.project_id, "shared") == 1

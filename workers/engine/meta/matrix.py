@@ -19,6 +19,8 @@ _FEWEST_OF_TASK = 3  # configurations that a task tried, for it to become a row
 _ROUNDS = 8  # of expectation and maximisation
 _RIDGE = 0.05  # of the variance: what a configuration does by itself
 _WORST = 1.5  # relative loss at most: how much worse than a constant does not matter
+WINNERS = 20  #: nearest tasks whose best configuration counts, though nobody else has tried it
+_ELSEWHERE = 0.03  # log loss by which a random configuration that won somewhere is worse than a default elsewhere
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Attempts:
 
         Args:
             configurations: by key; others are left out.
-            likeness: (tasks,), at least 0.
+            likeness: (tasks,), at least 0; the most alike come first.
         """
         order = {key: place for place, key in enumerate(sorted(configurations))}
         matrix, seconds = np.full((2, len(likeness), len(order)), np.nan)
@@ -55,7 +57,12 @@ class Attempts:
             return None
         names = list(order)
         weights = likeness[rows]
-        filled = np.exp(fill(np.log(matrix[np.ix_(rows, columns)] + OFFSET))) - OFFSET
+        logs = fill(np.log(matrix[np.ix_(rows, columns)] + OFFSET))
+        learners = [str(configurations[name]["learner"]) for name in names]
+        added = _winners(np.log(matrix[rows] + OFFSET), columns, learners)
+        logs = np.column_stack([logs, *(_guessed(logs, columns, each, learners) for each in added)])
+        columns = np.array([*columns, *(each.column for each in added)], dtype=np.intp)
+        filled = np.exp(logs) - OFFSET
         past = Past(
             [configurations[names[column]] for column in columns],
             np.maximum(filled, 0.0),
@@ -63,6 +70,34 @@ class Attempts:
             seconds[np.ix_(rows, columns)],
         )
         return past, rows
+
+
+@dataclass(frozen=True)
+class _Winner:
+    """A task's best configuration, which too few have tried for others to be guessed from what it did on them."""
+
+    column: int
+    known: dict[int, float]  #: log losses by row
+
+
+def _winners(logs: Array, columns: NDArray[np.intp], learners: Sequence[str]) -> list[_Winner]:
+    """Of the first rows, where they beat all that is common; of learners of which something is common."""
+    common, known = set(columns.tolist()), {learners[column] for column in columns}
+    found: dict[int, _Winner] = {}
+    for row in logs[:WINNERS]:
+        best = int(np.nanargmin(row))
+        if best not in common and learners[best] in known and best not in found:
+            told = np.flatnonzero(~np.isnan(logs[:, best]))
+            found[best] = _Winner(best, {int(place): float(logs[place, best]) for place in told})
+    return list(found.values())
+
+
+def _guessed(logs: Array, columns: NDArray[np.intp], winner: _Winner, learners: Sequence[str]) -> Array:
+    """(tasks,) of a winner: what it did where it was tried, elsewhere a little worse than the best of its learner."""
+    same = [place for place, column in enumerate(columns) if learners[column] == learners[winner.column]]
+    guessed = np.asarray(logs[:, same].min(axis=1) + _ELSEWHERE)
+    guessed[list(winner.known)] = list(winner.known.values())
+    return guessed
 
 
 def _dense(tried: NDArray[np.bool_], fewest: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -63,3 +63,22 @@ def test_too_little_is_nothing() -> None:
     tried = np.zeros((12, 8), dtype=bool)
     tried[:, 0] = True
     assert attempts(tried, make_losses(12)).to_past(CONFIGURATIONS, np.ones(12)) is None
+
+
+def test_a_neighbours_winner_counts_though_nobody_else_has_tried_it() -> None:
+    tried = np.zeros((30, 8), dtype=bool)
+    tried[:, :6] = True
+    tried[[2, 25], 6] = True  # wins on a near task, and was tried on a far one
+    tried[1, 7] = True  # does not win
+    losses = make_losses(30)
+    losses[2, 6], losses[25, 6], losses[1, 7] = 1e-3, 2.0, losses[1, :7].max()
+    made = attempts(tried, losses).to_past(CONFIGURATIONS, np.ones(30))
+    assert made is not None
+    past, _ = made
+    assert [one["number"] for one in past.configurations] == [*range(7)]
+    assert past.losses[2].argmin() == 6
+    assert past.losses[25, 6] == pytest.approx(1.5), "what it did elsewhere is what it did"
+    untried = np.delete(np.arange(30), [2, 25])
+    assert (past.losses[untried, 6] > past.losses[untried, :6].min(axis=1)).all()
+    assert past.seconds is not None
+    assert past.seconds.shape == past.losses.shape
