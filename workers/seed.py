@@ -5,7 +5,8 @@
     python -m workers.seed data/seed --pack app/knowledge/seed
 
 Every task of the corpus's train split, one a group first, gets the same list of configurations: all hand-written
-defaults, then random ones drawn once a kind of task. Three folds of at most 2,000 rows, at most 20 s a trial. A task is
+defaults, then random ones drawn once a kind of task. Beyond the first 40 it gets its own, by turns neighbours of a
+default and random ones, which show what values do. Three folds of at most 2,000 rows, at most 20 s a trial. A task is
 a file of lines, an evaluation each, as a finished job leaves them; what is there and of the present space is not done
 again, so that the build can be stopped at any time. Bench tasks never enter.
 """
@@ -49,6 +50,7 @@ FOLDS = 3
 TRIAL_SECONDS = 20.0
 RECIPE = 1  #: raised when evaluations mean something else: rows, folds or time
 _MEMORY_MB = 3_000
+SHARED = 40  #: configurations that all tasks of a kind have tried
 _SEED = 20_261_127  # of the shared random configurations
 
 
@@ -98,14 +100,22 @@ def one_a_group_first(tasks: Iterable[CorpusTask]) -> Iterator[CorpusTask]:
         yield from (group[place] for group in groups.values() if place < len(group))
 
 
-def shared_proposals(space: Space, count: int) -> list[Proposal]:
-    """The same for all tasks of a kind: defaults, then random ones. A longer list begins with the shorter one."""
-    rng = np.random.default_rng(_SEED)
+def proposals(space: Space, task: str, count: int) -> list[Proposal]:
+    """Those that all tasks of a kind share, then the task's own. A longer list begins with the shorter one."""
     defaults = [Proposal(configuration=one, source=Source.DEFAULT) for one in space.defaults()]
     chosen = {canonical(one.configuration): one for one in defaults}
     names = [name for name in space.learners if name != "dummy"]
-    while len(chosen) < count:
+    rng = np.random.default_rng(_SEED)
+    while len(chosen) < SHARED:
         one = space.sample(rng, names[len(chosen) % len(names)])
+        chosen.setdefault(canonical(one), Proposal(configuration=one, source=Source.RANDOM))
+    near = [one.configuration for one in defaults if one.configuration["learner"] in names]
+    rng = np.random.default_rng([_SEED, *hashlib.sha256(task.encode()).digest()])
+    while len(chosen) < count:
+        if len(chosen) % 2:
+            one = space.sample(rng, names[int(rng.integers(len(names)))])
+        else:
+            one = space.mutated(near[int(rng.integers(len(near)))], rng)
         chosen.setdefault(canonical(one), Proposal(configuration=one, source=Source.RANDOM))
     return list(chosen.values())[:count]
 
@@ -123,7 +133,7 @@ def build(task: CorpusTask, read: Callable[[], pd.DataFrame], path: Path, count:
     space = Space(LEARNERS, TaskKind(task.kind))
     known = [line for line in read_lines(path) if is_current(line, space)]
     done = {canonical(line["configuration"]) for line in known}
-    missing = [one for one in shared_proposals(space, count) if canonical(one.configuration) not in done]
+    missing = [one for one in proposals(space, task.name, count) if canonical(one.configuration) not in done]
     if not missing:
         return 0
     whole = path.with_suffix(".partial")

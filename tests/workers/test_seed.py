@@ -36,10 +36,18 @@ def build(path: Path, count: int) -> int:
 @pytest.mark.parametrize("kind", list(TaskKind))
 def test_a_longer_list_begins_with_the_shorter_one_and_that_with_the_defaults(kind: TaskKind) -> None:
     space = Space(LEARNERS, kind)
-    short, long = ([canonical(one.configuration) for one in seed.shared_proposals(space, n)] for n in (45, 60))
+    short, long = ([canonical(one.configuration) for one in seed.proposals(space, "pima", n)] for n in (45, 60))
     assert len(set(long)) == 60
     assert long[:45] == short
     assert {canonical(one) for one in space.defaults()} <= set(short)
+
+
+@pytest.mark.parametrize("kind", list(TaskKind))
+def test_tasks_share_the_first_configurations_and_have_the_others_to_themselves(kind: TaskKind) -> None:
+    space = Space(LEARNERS, kind)
+    one, other = ([canonical(each.configuration) for each in seed.proposals(space, n, 60)] for n in ("one", "other"))
+    assert one[: seed.SHARED] == other[: seed.SHARED]
+    assert not {*one[seed.SHARED :]} & {*other[seed.SHARED :]}
 
 
 def test_every_group_is_heard_before_any_is_heard_twice_and_bench_never() -> None:
@@ -57,7 +65,7 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert build(path, 4) == 2
     assert build(path, 4) == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    wanted = seed.shared_proposals(Space(LEARNERS, TaskKind.BINARY), 4)
+    wanted = seed.proposals(Space(LEARNERS, TaskKind.BINARY), next(read_tasks("train")).name, 4)
     assert {canonical(line["configuration"]) for line in lines} == {canonical(one.configuration) for one in wanted}
     assert {line["status"] for line in lines} == {"succeeded"}
     assert all(len(line["fold_losses"]) == 3 and "log_loss" in line["metrics"] for line in lines)
