@@ -22,7 +22,9 @@ from workers.problem import Problem
 def describe(problem: Problem) -> TaskDescription:
     """The task of a job."""
     task = problem.task
-    parts = [problem.dataset_sha256, task.kind, problem.target_place, task.metric, str(task.validation)]
+    features = [(field.name, field.kind) for field in problem.table.schema.fields]
+    question = [problem.target_place, task.metric, task.classes, str(task.validation), task.weights_column]
+    parts = [problem.dataset_sha256, task.kind, *question, task.class_weight, features]
     return describe_task(
         problem.table,
         problem.y,

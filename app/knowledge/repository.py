@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true, union, update
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, distinct_on, insert
 from sqlalchemy.orm import Session
 
 from app.jobs.tables import Job
@@ -254,7 +254,7 @@ def list_scores(
     )
     best = (
         evaluations.where(KnowledgeEvaluation.task_id.in_(task_ids[:winners_of]), score.is_not(None), *told)
-        .distinct(KnowledgeEvaluation.task_id)
+        .ext(distinct_on(KnowledgeEvaluation.task_id))
         .order_by(KnowledgeEvaluation.task_id, score.desc() if is_greater_better else score, key)
     )
     return session.execute(

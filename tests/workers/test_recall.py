@@ -183,6 +183,16 @@ def test_what_a_project_learns_stays_its_own_unless_both_share(informed: Works) 
     assert sorted(own_tasks()) == [(False, 1), (True, 1)]
 
 
+@pytest.mark.parametrize("change", [{"features": {"exclude": ["island"]}}, {"class_weight": "balanced"}])
+def test_another_question_about_the_same_table_is_another_task(informed: Works, change: dict[str, Any]) -> None:
+    run(informed)
+    run(informed, **change)
+    run(informed, **change)
+    with informed.database.transaction() as session:
+        own = select(KnowledgeTask).where(KnowledgeTask.project_id == informed.project_id)
+        assert len(session.scalars(own).all()) == 2
+
+
 def test_a_store_that_lies_costs_trials_and_not_the_model(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "lies", best="dummy")
     knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]

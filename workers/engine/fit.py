@@ -225,11 +225,16 @@ class _Fit:
         return self.is_ordered and not any(trial.timed for trial in self.store.trials.values())
 
     def _replay(self, history: list[LogEntry]) -> None:
-        """Bring the strategy to where the log ends."""
+        """Bring the strategy to where the log ends.
+
+        Where the seed decides, by asking it for the same proposals again. Else it would ask for others, and hold them
+        for tried: it is only told of what was.
+        """
         for entry in history:
             if entry.trial is None:
-                self._tell_upto(entry.number - self.plan.cores)
-                self.strategy.ask()
+                if self.is_ordered:
+                    self._tell_upto(entry.number - self.plan.cores)
+                    self.strategy.ask()
                 self.asked[entry.number] = entry.proposal
             else:
                 self.asked.setdefault(entry.number, entry.proposal)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import Configuration
-from .past import OFFSET, Past
+from .past import OFFSET, WORST, Past
 
 Array = NDArray[np.float64]
 
@@ -18,7 +18,6 @@ _LEAST_SHARE = 0.05  # of the tasks, the same
 _FEWEST_OF_TASK = 3  # configurations that a task tried, for it to become a row
 _ROUNDS = 8  # of expectation and maximisation
 _RIDGE = 0.05  # of the variance: what a configuration does by itself
-_WORST = 1.5  # relative loss at most: how much worse than a constant does not matter
 WINNERS = 20  #: nearest tasks whose best configuration counts, though nobody else has tried it
 _ELSEWHERE = 0.03  # log loss by which a random configuration that won somewhere is worse than a default elsewhere
 
@@ -48,7 +47,7 @@ class Attempts:
         matrix, seconds = np.full((2, len(likeness), len(order)), np.nan)
         for task, key, loss, took in zip(self.tasks, self.keys, self.losses, self.seconds, strict=True):
             if key in order:
-                matrix[task, order[key]] = _WORST if np.isnan(loss) else min(max(loss, 0.0), _WORST)
+                matrix[task, order[key]] = WORST if np.isnan(loss) else min(max(loss, 0.0), WORST)
                 seconds[task, order[key]] = took
         tried = ~np.isnan(matrix)
         fewest = max(FEWEST_TASKS, _LEAST_SHARE * tried.any(axis=1).sum())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 OFFSET = 0.05  #: added to relative losses before the logarithm: below, differences do not matter
+WORST = 1.5  #: relative loss at most: how much worse than a constant does not matter
 _FLAT = 1e-12  # range of a row in which all configurations are alike
 
 

@@ -81,6 +81,9 @@ class AsynchronousHalving:
         configuration = trial.proposal.configuration
         text = canonical(configuration)
         self._seen.add(configuration)
+        if trial.proposal.fidelity in self._rungs:  # whoever asked for it, it need not be promoted to here again
+            for lower in self.fidelities[: self.fidelities.index(trial.proposal.fidelity)]:
+                self._rungs[lower].promoted.add(text)
         rung = self._rungs.get(trial.proposal.fidelity)
         if rung is not None and trial.loss is not None:
             rung.losses[text] = trial.loss

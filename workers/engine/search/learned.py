@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..meta.metamodel import Array
-from ..meta.past import Past
+from ..meta.past import WORST, Past
 from ..meta.vocabulary import Encoded
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
@@ -50,7 +50,7 @@ class Learned:
         if self._model is None or not self._model.vocabulary.knows(configuration):
             return
         if trial.loss is not None and trial.proposal.fidelity == Fidelity():
-            self._trials[canonical(configuration)] = configuration, trial.loss / self._constant_loss
+            self._trials[canonical(configuration)] = configuration, min(trial.loss / self._constant_loss, WORST)
 
     @property
     def is_ready(self) -> bool:

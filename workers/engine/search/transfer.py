@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from ..meta.past import WORST
 from ..meta.transfer import TransferSurrogate
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
@@ -84,7 +85,7 @@ class Advice:
         if place is None or trial.proposal.fidelity != Fidelity():
             return
         if trial.loss is not None:
-            self._observed[place] = trial.loss / self._constant_loss
+            self._observed[place] = min(trial.loss / self._constant_loss, WORST)
         else:
             self._failed.add(place)
 

@@ -70,6 +70,21 @@ def test_trials_that_it_never_asked_for_are_taken_note_of(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_what_it_was_only_told_of_is_not_proposed_again(name: str) -> None:
+    """As after a crash, when the log is all that is left."""
+    before = [
+        (proposal, outcome(number, proposal))
+        for number, proposal in enumerate(play(get_strategy(name)(context(rows=20_000)), 60))
+    ]
+    resumed = get_strategy(name)(context(rows=20_000))
+    for _, trial in before:
+        resumed.tell(trial)
+    done = {(canonical(proposal.configuration), proposal.fidelity) for proposal, _ in before}
+    after = {(canonical(one.configuration), one.fidelity) for one in play(resumed, 60)}
+    assert not done & after
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_it_ends_when_there_is_nothing_new(name: str) -> None:
     proposals = list(play(get_strategy(name)(context(names=("dummy",))), 20))
     assert 1 <= len(proposals) <= 4
