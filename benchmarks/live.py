@@ -1,7 +1,7 @@
 """What knowledge is worth in real jobs: the same job cold and warm through HTTP, on each task and seed.
 
     python -m benchmarks.live --seconds 60 --seeds 0 1 2
-    python -m benchmarks.live --report
+    python -m benchmarks.live --seconds 60 --seeds 0 1 2 --report
 
 Cold is `knowledge: off`, warm is what the package ships; neither contributes. One service for all, the two jobs of a
 task one after the other, every other task warm first. Each run is saved as it ends, and not run again. Printed is by
@@ -9,6 +9,8 @@ how much sooner the warm job's best trial has the validation loss that the cold 
 moment at which cold had it; a warm job that never has it counts as if it had needed twice its budget. Then the loss of
 the finished models on the test rows, and on which tasks a paired bootstrap over these rows, all seeds together, shows
 that warm is worse (or better).
+
+`--keep` writes what was measured to `benchmarks/measured/live-<seconds>s.json`; what is there is not run again either.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +38,23 @@ Array = NDArray[np.float64]
 Run = dict[str, Any]
 
 SPECS = {"cold": {"knowledge": "off"}, "warm": {"knowledge": "shared"}}
+_MEASURED = Path(__file__).with_name("measured")
 _NEVER = 2.0  # budgets, that a score which was never reached counts for
 _BOOTSTRAP = 2_000
+_RESAMPLES = 500
+_Z95 = 1.96
 _CLOSE = 1e-9
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cold and a warm job on the same rows."""
+
+    cold: float  #: loss on the test rows
+    warm: float
+    sooner: float  #: by what factor warm had the validation loss that cold ended with
+    log_ratio: float  #: of losses on test rows, warm by cold: mean of the paired bootstrap
+    error: float  #: its standard error
 
 
 def main() -> None:
@@ -49,34 +66,73 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--out", type=Path, default=Path("results/live"))
     parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
     options = parser.parse_args()
-    tasks = list(read_tasks(options.split, options.tasks))
-    folder = options.out / f"{options.seconds:g}s"
-    if not options.report:
-        complete(folder, tasks, options.seeds, options.seconds)
-    report(folder, tasks, options.seeds, options.seconds)
+    cells = [(task, seed) for seed in options.seeds for task in read_tasks(options.split, options.tasks)]
+    pairs = Pairs(options.out, options.seconds)
+    if options.keep:
+        pairs.keep(cells)
+    elif not options.report:
+        pairs.complete(cells)
+    report({cell: pair for cell in cells if (pair := pairs.read(*cell)) is not None})
 
 
-def complete(folder: Path, tasks: Sequence[CorpusTask], seeds: Sequence[int], seconds: float) -> None:
-    """Run what has no result yet, a seed after the other."""
-    cells = [(seed, place, task) for seed in seeds for place, task in enumerate(tasks)]
-    missing = [cell for cell in cells if any(_read(folder, cell[2], cell[0], way) is None for way in SPECS)]
-    if not missing:
-        return
-    os.environ["WARMSTART_SEED_KNOWLEDGE"] = "true"
-    with running_stack() as stack:
-        while not stack.client.knowledge()["shared"]["tasks"]:
-            time.sleep(1)
-        for seed, place, task in missing:
-            for way in SPECS if (place + seed) % 2 else reversed(SPECS):
-                if _read(folder, task, seed, way) is None:
-                    run = _run(stack.client, task, seed, seconds, SPECS[way], _path(folder, task, seed, way))
-                    print(f"{task.name:<24}seed {seed}  {way}  loss {run['loss']:.5g}", flush=True)
+class Pairs:
+    """The results of one budget under a folder: `<seconds>s/<task>-<seed>/{cold,warm}.{json,npy}`."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds = folder / f"{seconds:g}s", seconds
+        self.measured = _MEASURED / f"live-{seconds:g}s.json"
+        self._kept = json.loads(self.measured.read_text()) if self.measured.exists() else {}
+
+    def read(self, task: CorpusTask, seed: int) -> Pair | None:
+        """What was measured here, or is kept; None if nothing was."""
+        runs = {way: self._read_run(task, seed, way) for way in SPECS}
+        cold, warm = runs["cold"], runs["warm"]
+        if cold is None or warm is None:
+            kept = self._kept.get(f"{task.name}-{seed}")
+            return None if kept is None else Pair(**kept)
+        predictions = [np.load(self._path(task, seed, way).with_suffix(".npy")) for way in SPECS]
+        logs = bootstrap(task, seed, *predictions)
+        sooner = how_much_sooner(cold, warm, self.seconds)
+        return Pair(cold["loss"], warm["loss"], sooner, float(logs.mean()), float(logs.std()))
+
+    def keep(self, cells: Iterable[tuple[CorpusTask, int]]) -> None:
+        """Write all that was measured to one file that is committed."""
+        for task, seed in cells:
+            if (pair := self.read(task, seed)) is not None:
+                self._kept[f"{task.name}-{seed}"] = {key: float(f"{value:.6g}") for key, value in asdict(pair).items()}
+        self.measured.write_text(json.dumps(self._kept, indent=1) + "\n")
+
+    def complete(self, cells: Sequence[tuple[CorpusTask, int]]) -> None:
+        """Run what has no result yet."""
+        missing = [(place, cell) for place, cell in enumerate(cells) if self.read(*cell) is None]
+        if not missing:
+            return
+        os.environ["WARMSTART_SEED_KNOWLEDGE"] = "true"
+        with running_stack() as stack:
+            while not stack.client.knowledge()["shared"]["tasks"]:
+                time.sleep(1)
+            for place, (task, seed) in missing:
+                for way in SPECS if place % 2 else reversed(SPECS):
+                    if self._read_run(task, seed, way) is None:
+                        run = _run(stack.client, task, seed, self.seconds, way, self._path(task, seed, way))
+                        print(f"{task.name:<24}seed {seed}  {way}  loss {run['loss']:.5g}", flush=True)
+
+    def _path(self, task: CorpusTask, seed: int, way: str) -> Path:
+        return self.folder / f"{task.name}-{seed}" / f"{way}.json"
+
+    def _read_run(self, task: CorpusTask, seed: int, way: str) -> Run | None:
+        path = self._path(task, seed, way)
+        if not path.exists():
+            return None
+        run: Run = json.loads(path.read_text())
+        return run
 
 
-def _run(client: Client, task: CorpusTask, seed: int, seconds: float, spec: dict[str, str], path: Path) -> Run:
+def _run(client: Client, task: CorpusTask, seed: int, seconds: float, way: str, path: Path) -> Run:
     parts = split(task, seed)
-    prediction, details = warmstart(client, task, parts.train, parts.test, seconds, seed, parts.classes, **spec)
+    prediction, details = warmstart(client, task, parts.train, parts.test, seconds, seed, parts.classes, **SPECS[way])
     job = client.job(client.model(details["model"])["job_id"])
     began = instant(job["started_at"])
     run: Run = {
@@ -101,37 +157,33 @@ def _run(client: Client, task: CorpusTask, seed: int, seconds: float, spec: dict
     return run
 
 
-def report(folder: Path, tasks: Sequence[CorpusTask], seeds: Sequence[int], seconds: float) -> None:
-    """A line a task: all of its seeds that both have run."""
+def report(pairs: Mapping[tuple[CorpusTask, int], Pair]) -> None:
+    """A line a task, all of its seeds together; then all tasks."""
     print(f"{'task':<24}{'cold':>11}{'warm':>11}{'sooner':>9}   loss of warm by loss of cold, 95 % interval")
-    sooner: list[float] = []
-    ratios: list[float] = []
-    for task in tasks:
-        done = [seed for seed in seeds if all(_read(folder, task, seed, way) for way in SPECS)]
-        if not done:
-            continue
-        runs = [{way: _read(folder, task, seed, way) or {} for way in SPECS} for seed in done]
-        times = [_sooner(run["cold"], run["warm"], seconds) for run in runs]
-        drawn = np.mean([_bootstrap(folder, task, seed) for seed in done], axis=0)
-        low, middle, high = np.quantile(drawn, [0.025, 0.5, 0.975])
-        cold, warm = (np.mean([run[way]["loss"] for run in runs]) for way in SPECS)
+    for name in dict.fromkeys(task.name for task, _ in pairs):
+        each = [pair for (task, _), pair in pairs.items() if task.name == name]
+        cold, warm, log_ratio = (np.mean([getattr(one, key) for one in each]) for key in ("cold", "warm", "log_ratio"))
+        error = _Z95 * np.sqrt(np.sum([one.error**2 for one in each])) / len(each)
+        low, middle, high = np.exp([log_ratio - error, log_ratio, log_ratio + error])
         verdict = "WORSE" if low > 1 else "better" if high < 1 else ""
+        sooner = np.exp(np.mean([np.log(one.sooner) for one in each]))
         spread = f"{middle:>8.3f} [{low:.3f}, {high:.3f}]"
-        mean = np.exp(np.mean(np.log(times)))
-        print(f"{task.name:<24}{cold:>11.5g}{warm:>11.5g}{mean:>7.2f} x{spread}  {verdict}", flush=True)
-        sooner += times
-        ratios.append(warm / max(cold, 1e-12))
-    if sooner:
-        logs = np.log(sooner)
-        for name, middle_of in (("median", np.median), ("geometric mean", np.mean)):
-            rng = np.random.default_rng(0)
-            each = middle_of(logs[rng.integers(len(logs), size=(_BOOTSTRAP, len(logs)))], axis=1)
-            low, high = np.exp(np.quantile(each, [0.025, 0.975]))
-            print(f"sooner, {name}: {np.exp(middle_of(logs)):.2f} x [{low:.2f}, {high:.2f}], {len(logs)} pairs of jobs")
-        print(f"loss of warm by loss of cold: geometric mean {np.exp(np.mean(np.log(ratios))):.4f}")
+        print(f"{name:<24}{cold:>11.5g}{warm:>11.5g}{sooner:>7.2f} x{spread}  {verdict}")
+    if not pairs:
+        return
+    logs = np.log([pair.sooner for pair in pairs.values()])
+    for name, middle_of in (("median", np.median), ("geometric mean", np.mean)):
+        rng = np.random.default_rng(0)
+        drawn = middle_of(logs[rng.integers(len(logs), size=(_BOOTSTRAP, len(logs)))], axis=1)
+        low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
+        print(f"sooner, {name}: {np.exp(middle_of(logs)):.2f} x [{low:.2f}, {high:.2f}], {len(logs)} pairs of jobs")
+    losses = np.mean([np.log(max(pair.warm, _CLOSE) / max(pair.cold, _CLOSE)) for pair in pairs.values()])
+    wins = sum(pair.warm < pair.cold for pair in pairs.values())
+    print(f"loss of warm by loss of cold: geometric mean {np.exp(losses):.4f}; warm is better {wins} times")
 
 
-def _sooner(cold: Run, warm: Run, seconds: float) -> float:
+def how_much_sooner(cold: Run, warm: Run, seconds: float) -> float:
+    """Seconds of cold by seconds of warm until the loss of cold's best trial."""
     goal = min(trial["loss"] for trial in cold["trials"])
     reached = _when(cold, goal)
     assert reached is not None
@@ -142,32 +194,19 @@ def _when(run: Run, goal: float) -> float | None:
     return min((trial["at"] for trial in run["trials"] if trial["loss"] <= goal + _CLOSE), default=None)
 
 
-def _bootstrap(folder: Path, task: CorpusTask, seed: int) -> Array:
-    """(resamples,) loss of warm by loss of cold."""
+def bootstrap(task: CorpusTask, seed: int, cold: Array, warm: Array) -> Array:
+    """(resamples,) log of warm's loss by cold's, on resampled test rows."""
     parts = split(task, seed)
     truth = parts.test[task.target].to_numpy()
-    cold, warm = (np.load(_path(folder, task, seed, way).with_suffix(".npy")) for way in SPECS)
     rng = np.random.default_rng(seed)
     ratios: list[float] = []
-    while len(ratios) < _BOOTSTRAP // 4:
+    while len(ratios) < _RESAMPLES:
         rows = rng.integers(0, len(truth), len(truth))
         if parts.classes and len(set(truth[rows])) < 2:
             continue
         before, after = (loss(task.kind, truth[rows], part[rows], parts.classes) for part in (cold, warm))
-        ratios.append(after / max(before, 1e-12))
+        ratios.append(np.log(max(after, _CLOSE) / max(before, _CLOSE)))
     return np.array(ratios)
-
-
-def _path(folder: Path, task: CorpusTask, seed: int, way: str) -> Path:
-    return folder / f"{task.name}-{seed}" / f"{way}.json"
-
-
-def _read(folder: Path, task: CorpusTask, seed: int, way: str) -> Run | None:
-    path = _path(folder, task, seed, way)
-    if not path.exists():
-        return None
-    run: Run = json.loads(path.read_text())
-    return run
 
 
 if __name__ == "__main__":
