@@ -28,8 +28,8 @@ from scipy.stats import spearmanr
 
 from app.knowledge.archive import open_archive
 from app.knowledge.loading import SEED
-from benchmarks.networks import SCRATCH, needs, trained
-from workers.engine.catalog import LEARNERS
+from benchmarks.networks import SCRATCH, trained
+from workers.engine.catalog import LEARNERS, get_needs
 from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import SHARES
 from workers.engine.meta.metamodel import Metamodel
@@ -117,7 +117,7 @@ def taught(
     options: argparse.Namespace,
 ) -> dict[str, Metamodel]:
     """What a strategy needs, trained on the tasks that are strange to one task."""
-    needed = needs(strategy)
+    needed = get_needs(strategy)
     if not needed:
         return {}
     kind, fold = tasks[place].kind, fold_of(tasks[place].group)

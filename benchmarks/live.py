@@ -8,7 +8,7 @@ task one after the other, every other task warm first. Each run is saved as it e
 how much sooner the warm job's best trial has the validation loss that the cold job's best trial ends with, against the
 moment at which cold had it; a warm job that never has it counts as if it had needed twice its budget. Then the loss of
 the finished models on the test rows, and on which tasks a paired bootstrap over these rows, all seeds together, shows
-that warm is worse (or better).
+that warm is worse (or better); what another run of the same job would come to is not in that interval.
 
 `--keep` writes what was measured to `benchmarks/measured/live-<seconds>s.json`; what is there is not run again either.
 """
@@ -32,7 +32,7 @@ from benchmarks.baselines import loss
 from benchmarks.quality import warmstart
 from benchmarks.stack import instant, running_stack
 from workers.corpus import CorpusTask, read_tasks, split
-from workers.engine.types import Fidelity
+from workers.engine.types import Fidelity, TrialStatus
 
 Array = NDArray[np.float64]
 Run = dict[str, Any]
@@ -44,6 +44,7 @@ _BOOTSTRAP = 2_000
 _RESAMPLES = 500
 _Z95 = 1.96
 _CLOSE = 1e-9
+_FLOOR = 1e-3  # of the losses of both, added to either: a resample may have none
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Pairs:
 
     def complete(self, cells: Sequence[tuple[CorpusTask, int]]) -> None:
         """Run what has no result yet."""
-        missing = [(place, cell) for place, cell in enumerate(cells) if self.read(*cell) is None]
+        missing = [(place, cell) for place, cell in enumerate(cells) if not self._has(*cell)]
         if not missing:
             return
         os.environ["WARMSTART_SEED_KNOWLEDGE"] = "true"
@@ -118,6 +119,10 @@ class Pairs:
                     if self._read_run(task, seed, way) is None:
                         run = _run(stack.client, task, seed, self.seconds, way, self._path(task, seed, way))
                         print(f"{task.name:<24}seed {seed}  {way}  loss {run['loss']:.5g}", flush=True)
+
+    def _has(self, task: CorpusTask, seed: int) -> bool:
+        is_here = all(self._path(task, seed, way).exists() for way in SPECS)
+        return is_here or f"{task.name}-{seed}" in self._kept
 
     def _path(self, task: CorpusTask, seed: int, way: str) -> Path:
         return self.folder / f"{task.name}-{seed}" / f"{way}.json"
@@ -145,10 +150,11 @@ def _run(client: Client, task: CorpusTask, seed: int, seconds: float, way: str, 
                 "loss": trial["loss"],
                 "seconds": trial["seconds"],
                 "learner": trial["learner"],
+                "status": trial["status"],
                 "source": trial["source"],
             }
             for trial in client.trials(job["id"])
-            if trial["loss"] is not None and Fidelity(**trial["fidelity"]).is_full
+            if trial["status"] == TrialStatus.SUCCEEDED and Fidelity(**trial["fidelity"]).is_full
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,12 +177,15 @@ def report(pairs: Mapping[tuple[CorpusTask, int], Pair]) -> None:
         print(f"{name:<24}{cold:>11.5g}{warm:>11.5g}{sooner:>7.2f} x{spread}  {verdict}")
     if not pairs:
         return
-    logs = np.log([pair.sooner for pair in pairs.values()])
+    names = list(dict.fromkeys(task.name for task, _ in pairs))
+    logs = np.array(
+        [np.mean([np.log(pair.sooner) for (task, _), pair in pairs.items() if task.name == name]) for name in names]
+    )
     for name, middle_of in (("median", np.median), ("geometric mean", np.mean)):
         rng = np.random.default_rng(0)
         drawn = middle_of(logs[rng.integers(len(logs), size=(_BOOTSTRAP, len(logs)))], axis=1)
         low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
-        print(f"sooner, {name}: {np.exp(middle_of(logs)):.2f} x [{low:.2f}, {high:.2f}], {len(logs)} pairs of jobs")
+        print(f"sooner, {name}: {np.exp(middle_of(logs)):.2f} x [{low:.2f}, {high:.2f}], {len(pairs)} pairs of jobs")
     losses = np.mean([np.log(max(pair.warm, _CLOSE) / max(pair.cold, _CLOSE)) for pair in pairs.values()])
     wins = sum(pair.warm < pair.cold for pair in pairs.values())
     print(f"loss of warm by loss of cold: geometric mean {np.exp(losses):.4f}; warm is better {wins} times")
@@ -184,9 +193,8 @@ def report(pairs: Mapping[tuple[CorpusTask, int], Pair]) -> None:
 
 def how_much_sooner(cold: Run, warm: Run, seconds: float) -> float:
     """Seconds of cold by seconds of warm until the loss of cold's best trial."""
-    goal = min(trial["loss"] for trial in cold["trials"])
-    reached = _when(cold, goal)
-    assert reached is not None
+    goal = min((trial["loss"] for trial in cold["trials"]), default=np.inf)
+    reached = _when(cold, goal) or seconds
     return reached / (_when(warm, goal) or _NEVER * seconds)
 
 
@@ -199,13 +207,14 @@ def bootstrap(task: CorpusTask, seed: int, cold: Array, warm: Array) -> Array:
     parts = split(task, seed)
     truth = parts.test[task.target].to_numpy()
     rng = np.random.default_rng(seed)
+    floor = _FLOOR * sum(loss(task.kind, truth, part, parts.classes) for part in (cold, warm))
     ratios: list[float] = []
     while len(ratios) < _RESAMPLES:
         rows = rng.integers(0, len(truth), len(truth))
         if parts.classes and len(set(truth[rows])) < 2:
             continue
         before, after = (loss(task.kind, truth[rows], part[rows], parts.classes) for part in (cold, warm))
-        ratios.append(np.log(max(after, _CLOSE) / max(before, _CLOSE)))
+        ratios.append(np.log((after + floor) / (before + floor)))
     return np.array(ratios)
 
 

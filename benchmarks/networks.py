@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from workers.engine import meta
-from workers.engine.catalog import get_metamodel, get_strategy
+from workers.engine.catalog import get_metamodel
 from workers.engine.meta.metamodel import Metamodel
 from workers.engine.meta.past import Past
 from workers.engine.space import SearchSpace
 
 SCRATCH: Final = Path(tempfile.gettempdir()) / "warmstart-metamodels"
-
-
-def needs(name: str) -> list[str]:
-    """Metamodels that a strategy wants."""
-    return list(getattr(get_strategy(name), "needs", ()))
 
 
 def trained(name: str, past: Past, space: SearchSpace, folder: Path, *, seed: int) -> Metamodel:

@@ -3,6 +3,7 @@
     make bench-peers-install
     python -m benchmarks.peers --seconds 60 --seeds 0
     python -m benchmarks.peers --seconds 60 --seeds 0 --report
+    python -m benchmarks.peers --report --kept --systems warmstart_warm@15 autogluon_best autogluon_medium h2o
 
 Same rows (75/25), cores (all of this machine, meant for two) and budget for all; one system at a time, nothing else
 beside it. Warmstart runs as a fresh service, `warmstart` with knowledge off and `warmstart_warm` with what the package
@@ -13,6 +14,7 @@ is there is not run again. Loss: 1 - AUC, log loss, RMSE. A system that fails ra
 
 `--keep` writes what was measured, without predictions, to `benchmarks/measured/<seconds>s.json`, of which `--report
 --kept` prints the table: hours of rivals need not run again to see where we stand. Kept figures are of one machine.
+In a report `system@15` is what a system came to when it was given 15 s.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--split", default="bench", choices=["bench", "train"])
     parser.add_argument("--tasks", nargs="*", help="only these")
-    parser.add_argument("--systems", nargs="*", default=[US, *PEERS], choices=SYSTEMS)
+    parser.add_argument("--systems", nargs="*", default=[US, *PEERS], type=_system)
     parser.add_argument("--out", type=Path, default=Path("results/peers"))
     parser.add_argument("--report", action="store_true", help="run nothing")
     parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
@@ -75,14 +77,22 @@ def main() -> None:
     if not options.report:
         for seed in options.seeds:
             for task in tasks:
-                runs.complete(task, seed, options.systems)
+                runs.complete(task, seed, [system for system in options.systems if "@" not in system])
     report(runs, tasks, options.seeds, options.systems)
+
+
+def _system(text: str) -> str:
+    name, _, seconds = text.partition("@")
+    if name not in SYSTEMS:
+        raise argparse.ArgumentTypeError(f"no system {name!r}; there are {', '.join(SYSTEMS)}")
+    return f"{name}@{float(seconds):g}" if seconds else name
 
 
 class Runs:
     """The results of one budget under a folder: `<seconds>s/<task>-<seed>/<system>.json` and `.npy`."""
 
     def __init__(self, folder: Path, seconds: float, *, is_kept: bool = False) -> None:
+        self._out, self._is_kept = folder, is_kept
         self.folder, self.seconds = folder / f"{seconds:g}s", seconds
         self.measured = _MEASURED / f"{seconds:g}s.json"
         kept = is_kept and self.measured.exists()
@@ -90,6 +100,9 @@ class Runs:
 
     def read(self, task: CorpusTask, seed: int, system: str) -> Result | None:
         """What was measured; None if nothing was."""
+        name, _, given = system.partition("@")
+        if given:
+            return Runs(self._out, float(given), is_kept=self._is_kept).read(task, seed, name)
         path = self._path(task, seed, system, "json")
         if path.exists():
             result: Result = json.loads(path.read_text())
@@ -223,10 +236,10 @@ def report(runs: Runs, tasks: list[CorpusTask], seeds: list[int], systems: list[
     figures |= {"1,000 rows predicted, median": np.nanmedian(predict, axis=0), "peak MB": np.nanmax(peak, axis=0)}
     for label, each_system in figures.items():
         print(f"{label:<28}" + "".join(f"{value:>19.4g}" for value in each_system))
-    if US in systems:
-        for place, system in enumerate(systems):
-            wins = np.sum(losses[:, systems.index(US)] < losses[:, place])
-            print(f"better than {system} on {wins} of {len(rows)}" if system != US else "")
+    for ours in (place for place, system in enumerate(systems) if system.partition("@")[0] in OURS):
+        for place in (place for place in range(len(systems)) if place != ours):
+            wins = np.sum(losses[:, ours] < losses[:, place])
+            print(f"{systems[ours]} is better than {systems[place]} on {wins} of {len(rows)}")
     if US in systems and "catboost" in systems:
         report_losses(runs, tasks, seeds)
 

@@ -41,8 +41,7 @@ def running_stack() -> Iterator[Stack]:
     Raises:
         RuntimeError: it does not become ready; the message holds what it said.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with tempfile.TemporaryDirectory(prefix="ws-bench-") as name:
+    with _ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="ws-bench-") as name:
         data, log = Path(name) / "data", Path(name) / "up.log"
         command = [sys.executable, "-m", "app.cli", "up", "--port", "0", "--data-dir", str(data)]
         with log.open("wb") as output:
@@ -60,6 +59,15 @@ def running_stack() -> Iterator[Stack]:
                 process.wait(_STOP_S)
             finally:
                 process.kill()  # its children end with it
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def instant(text: str) -> datetime:

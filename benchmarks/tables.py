@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.networks import SCRATCH, needs, trained
-from workers.engine.catalog import get_strategy
+from benchmarks.networks import SCRATCH, trained
+from workers.engine.catalog import get_needs, get_strategy
 from workers.engine.learners.base import Size
 from workers.engine.meta.metamodel import Metamodel
 from workers.engine.meta.past import Past
@@ -121,7 +121,7 @@ def regrets(
         past = Past(table.configurations, table.errors[known])
         metamodels = {
             needed: trained(needed, past, FiniteSpace(past.configurations), networks, seed=fold)
-            for needed in needs(name)
+            for needed in get_needs(name)
         }
         for row in np.flatnonzero(fold_of == fold):
             places = search(table, name, past, metamodels, int(row), steps)

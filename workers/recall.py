@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -21,13 +21,13 @@ from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import JobKnowledge, Metamodel
 from app.knowledge.traits import shared_traits
 from workers.description import describe
-from workers.engine.catalog import EMBEDDING_ROLE
+from workers.engine.catalog import EMBEDDING_ROLE, get_metamodel, get_needs, leading_role
 from workers.engine.evaluation.metrics import greater_is_better
 from workers.engine.learners.base import Size
 from workers.engine.meta.constants import relative_loss
 from workers.engine.meta.embeddings import load_embedding
 from workers.engine.meta.likeness import likeness_of
-from workers.engine.meta.matrix import FEWEST_TASKS, WINNERS, Attempts
+from workers.engine.meta.matrix import FEWEST_TASKS, Attempts
 from workers.engine.meta.past import Past
 from workers.engine.meta.saving import seconds_saved
 from workers.engine.space import Space, canonical
@@ -36,9 +36,13 @@ from workers.journal import DatabaseJournal
 from workers.placing import place_missing
 from workers.problem import Problem
 
+if TYPE_CHECKING:
+    from workers.engine.meta.metamodel import Metamodel as SearchMetamodel
+
 log = structlog.get_logger(__name__)
 
 _PLACED = 200  # tasks that a job places for all, before it looks for neighbours
+_WINNERS = 20  # nearest tasks whose best configuration counts, though nobody else has tried it
 _SHOWN = 10  # neighbours that are explained
 
 
@@ -47,6 +51,7 @@ class Recalled:
     """Knowledge of one job; empty where nothing is known or wanted."""
 
     past: Past | None = None
+    metamodels: Mapping[str, SearchMetamodel] = field(default_factory=dict)  #: by name, those that the strategy needs
     description: TaskDescription | None = None
 
 
@@ -82,13 +87,41 @@ def _recall(journal: DatabaseJournal, problem: Problem) -> Recalled:
                 point = embed(journal.blobs, champion, description)
                 limit = journal.settings.recall_tasks
                 past, summary = gather(session, job.project_id, problem, description, champion, point, limit)
+                summary["metamodels"] |= _leaders(session, job.project_id, problem)
         key = None
         if past is not None:
             key = f"jobs/{job.id}/knowledge-{journal.lease.epoch}.npz"
             journal.blobs.put_stream(key, iter([pack(past)]))
         pinned = journal.write(lambda session: _pin(session, journal.lease, key, summary))
     known = None if pinned.blob_key is None else unpack(journal.blobs.path(pinned.blob_key).read_bytes())
-    return Recalled(past=known, description=description)
+    return Recalled(past=known, metamodels=_load_leaders(journal, problem, pinned), description=description)
+
+
+def _leaders(session: Session, project_id: UUID, problem: Problem) -> dict[str, dict[str, Any]]:
+    """What the strategy needs, by role: the champions, or what only the package and this project taught."""
+    roles = [leading_role(name, problem.task.kind) for name in get_needs(problem.plan.strategy)]
+    found = {role: repository.find_leader(session, project_id, problem.knowledge, role) for role in roles}
+    return {role: _named(metamodel) for role, metamodel in found.items() if metamodel is not None}
+
+
+def _load_leaders(journal: DatabaseJournal, problem: Problem, pinned: JobKnowledge) -> dict[str, SearchMetamodel]:
+    """By name, those that were pinned."""
+    loaded: dict[str, SearchMetamodel] = {}
+    for name in get_needs(problem.plan.strategy):
+        about = pinned.summary.get("metamodels", {}).get(leading_role(name, problem.task.kind))
+        if about is None:
+            continue
+        with journal.database.transaction() as session:
+            key = session.get_one(Metamodel, UUID(about["id"])).blob_key
+        try:
+            loaded[name] = get_metamodel(name).load(journal.blobs.path(key))
+        except Exception:  # whatever is wrong with the file: the strategy does without
+            log.exception("a metamodel could not be loaded", metamodel=about)
+    return loaded
+
+
+def _named(metamodel: Metamodel) -> dict[str, Any]:
+    return {"id": str(metamodel.id), "name": metamodel.name, "version": metamodel.version}
 
 
 def _pin(session: Session, lease: Lease, key: str | None, summary: dict[str, Any]) -> JobKnowledge:
@@ -113,6 +146,8 @@ def gather(
     constants = repository.list_constants(session, [task.id for task in near], metric)
     near = [task for task in near if task.id in constants]
     ids = [task.id for task in near]
+    size = Size(rows=len(problem.y), columns=len(problem.table.schema.fields), classes=len(problem.task.classes))
+    space = Space(problem.plan.algorithms, kind, size)
     rows = repository.list_scores(
         session,
         project_id,
@@ -120,7 +155,8 @@ def gather(
         ids,
         metric,
         tried_by=FEWEST_TASKS,
-        winners_of=WINNERS,
+        winners_of=_WINNERS,
+        learners={name: space.version_of(name) for name in space.learners},
         is_greater_better=greater_is_better(metric),
     )
     places = {task.id: place for place, task in enumerate(near)}
@@ -131,17 +167,15 @@ def gather(
         keys.append(key)
         losses.append(float("nan") if score is None else relative_loss(metric, score, constants[task_id]))
         seconds.append(float("nan") if took is None else took)
-    size = Size(rows=len(problem.y), columns=len(problem.table.schema.fields), classes=len(problem.task.classes))
-    space = Space(problem.plan.algorithms, kind, size)
     configurations = _usable(space, repository.list_configurations(session, set(keys)))
     distances = np.array([task.distance for task in near])
     likeness = likeness_of(distances)
-    made = Attempts(tasks, keys, losses, seconds).to_past(configurations, likeness) if near else None
+    made = Attempts(tasks, keys, losses, seconds).to_past(configurations, likeness, winners=_WINNERS) if near else None
     past, used = (None, np.array([], dtype=np.intp)) if made is None else made
     shown = [near[place].id for place in used[:_SHOWN]]
     seen = repository.list_metafeatures(session, shown)
     summary = {
-        "metamodels": {metamodel.role: {"id": str(metamodel.id), "name": metamodel.name, "version": metamodel.version}},
+        "metamodels": {metamodel.role: _named(metamodel)},
         "tasks": len(used),
         "evaluations": len(keys),
         "configurations": 0 if past is None else len(past.configurations),

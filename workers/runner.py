@@ -126,6 +126,7 @@ def _solve(
         used_s=message["used_s"],
         started=message["claimed"],
         past=known.past,
+        metamodels=known.metamodels,
     )
     journal.finish(reproducible=result.reproducible)
     return result

@@ -32,13 +32,14 @@ from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.repository import TaskDescription
 from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_frame, read_tasks
 from workers.description import describe_task
-from workers.engine.catalog import DEFAULT_METRIC, LEARNERS
+from workers.engine.catalog import DEFAULT_METRIC, LEARNERS, METAMODELS, leading_role
 from workers.engine.evaluation.pool import TrialPool, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.meta.embeddings import EMBEDDINGS, TaskEmbedding
 from workers.engine.meta.evaluations import evaluation_of
 from workers.engine.meta.judging import judge, regrets_with
+from workers.engine.meta.leading import SORTS, School
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
 from workers.engine.meta.set_encoder import VERSION as ENCODER
@@ -159,10 +160,12 @@ def unpack(archive: Path, folder: Path) -> None:
     lines: dict[str, list[str]] = {}
     for fingerprint, evaluation in open_archive(archive).evaluations():
         lines.setdefault(fingerprint, []).append(json.dumps(evaluation | {"recipe": RECIPE}) + "\n")
-    for fingerprint, those in lines.items():
-        path = folder / f"{names[fingerprint]}.jsonl"
-        if not path.exists():
-            path.write_text("".join(those))
+    for fingerprint, name in names.items():
+        path = folder / f"{name}.jsonl"
+        if fingerprint in lines and not path.exists():
+            whole = path.with_suffix(".partial")
+            whole.write_text("".join(lines[fingerprint]))
+            whole.replace(path)
 
 
 def pack(folder: Path, archive: Path) -> None:
@@ -192,6 +195,7 @@ def pack(folder: Path, archive: Path) -> None:
     for embedding, about in zip(trained, shipped, strict=True):
         embedding.save(archive / about.file)
         points += [(name, about.file, embedding.embed(task.metafeatures).tolist()) for name, task in known.items()]
+    shipped += train_leaders(list(recorded.values()), configurations, archive)
     write_archive(archive, known.values(), evaluations, shipped, points)
     size = sum(path.stat().st_size for path in archive.rglob("*") if path.is_file())
     print(f"{len(known)} tasks, {len(evaluations)} evaluations, {size / 1e6:.1f} MB; {stale} stale ones left out")
@@ -219,6 +223,35 @@ def train_embeddings(
         )
         for place, (one, verdict) in enumerate(zip(trained, verdicts, strict=True))
     ]
+
+
+def train_leaders(
+    tasks: Sequence[RecordedTask], configurations: Mapping[str, Configuration], archive: Path
+) -> list[ShippedMetamodel]:
+    """Every metamodel that leads searches, for each sort of target; saved. Replayed against its strategy without it."""
+    learned = [task for task in tasks if not is_replay(task.group)]
+    judged = [task for task in tasks if is_replay(task.group)]
+    shipped = []
+    for school in (School(sort, learned, judged, configurations) for sort in SORTS):
+        for name in METAMODELS:
+            started = time.monotonic()
+            leader = school.train(name)
+            if leader is None:
+                continue
+            verdict = school.judge(name, None, leader)
+            role = leading_role(name, school.sort)
+            file = f"metamodels/{role}.safetensors"
+            leader.save(archive / file)
+            about = {"tasks": len(school.learned)}
+            shipped.append(
+                ShippedMetamodel(role=role, name=name, file=file, learned_from=about, replay=asdict(verdict))
+            )
+            print(
+                f"{role}: {verdict.champion:.4f} without, {verdict.challenger:.4f} with it, lower end of the gain"
+                f" {verdict.low:.4f}, {verdict.groups} groups, {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
+    return shipped
 
 
 def _recorded(task: TaskDescription) -> RecordedTask:

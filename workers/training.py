@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -23,15 +24,19 @@ from app.knowledge import repository
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel, MetamodelState
 from app.knowledge.training import make_champion
 from app.projects.tables import Project
-from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS
+from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS, METAMODELS, get_metamodel, leading_role
 from workers.engine.meta.embeddings import EMBEDDINGS, TaskEmbedding, load_embedding
 from workers.engine.meta.judging import Verdict, judge, regrets_with
+from workers.engine.meta.leading import SORTS, School
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space
 from workers.engine.types import Configuration, TaskKind
 from workers.journal import DatabaseJournal
 from workers.placing import place
+
+if TYPE_CHECKING:
+    from workers.engine.meta.metamodel import Metamodel as SearchMetamodel
 
 log = structlog.get_logger(__name__)
 
@@ -46,12 +51,28 @@ class OutOfTime(Exception):
     """The training's budget is over."""
 
 
+@dataclass(frozen=True)
+class _Challenger:
+    """A metamodel that was trained and saved."""
+
+    name: str
+    role: str
+    file: Path
+    about: dict[str, Any]  #: what it learned from
+
+    @property
+    def digest(self) -> str:
+        """Of its file."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+
 class Training:
     """One training under one lease."""
 
     def __init__(self, journal: DatabaseJournal, folder: Path, seconds: float) -> None:
         self._journal, self._folder = journal, folder
         self._said = 0.0
+        self._longest = 0.0  # seconds that training one metamodel took
         self._until = time.monotonic() + _SHARE * seconds
         self._verdicts: list[dict[str, Any]] = []
 
@@ -66,7 +87,7 @@ class Training:
         """Train, judge, promote."""
         self._say("reading", force=True)
         with self._journal.database.transaction() as session:
-            tasks, configurations, projects = read_shared(session)
+            tasks, configurations = read_shared(session)
             champion = repository.find_champion(session, EMBEDDING_ROLE)
         learned = [task for task in tasks if not is_replay(task.group)]
         judged = [task for task in tasks if is_replay(task.group)]
@@ -76,36 +97,84 @@ class Training:
             few = f"Only {len(learned)} tasks are shared that may be learned from; {_FEWEST_TASKS} are needed."
             return self._end(few)
         judged = sorted(judged, key=lambda task: hashlib.sha256(task.group.encode()).digest())[:_JUDGED]
-        evaluations = sum(len(task.losses) for task in learned)
-        about = {"tasks": len(learned), "evaluations": evaluations, "projects": sorted(map(str, projects))}
+        about = describe_teachers(learned)
         reigning = load_embedding(champion.name, self._journal.blobs.path(champion.blob_key))
         digest, regrets = champion.sha256, self._regrets(reigning, learned, judged, configurations)
         for kind in EMBEDDINGS.values():
             self._say("training", force=True, metamodel=kind.name)
-            challenger = kind.train(learned)
-            file = self._folder / f"{challenger.name}.safetensors"
-            self._folder.mkdir(parents=True, exist_ok=True)
-            challenger.save(file)
-            if hashlib.sha256(file.read_bytes()).hexdigest() == digest:
-                why = "it is what the champion is"
-                self._verdicts.append({"name": challenger.name, "promoted": False, "why": why})
+            embedding = kind.train(learned)
+            challenger = _Challenger(embedding.name, EMBEDDING_ROLE, self._saved(embedding, embedding.name), about)
+            if challenger.digest == digest:
+                self._refuse(challenger, "it is what the champion is")
                 continue
-            found = self._regrets(challenger, learned, judged, configurations)
+            found = self._regrets(embedding, learned, judged, configurations)
             verdict = judge([task.group for task in judged], regrets, found)
-            self._keep(challenger, file, about, verdict)
+            self._keep(challenger, verdict, verdict.is_won, partial(self._place_all, embedding))
             if verdict.is_won:
-                digest, regrets = hashlib.sha256(file.read_bytes()).hexdigest(), found
+                digest, regrets = challenger.digest, found
+        for sort in SORTS:
+            school = School(sort, learned, judged, configurations)
+            about = describe_teachers(school.learned)
+            for name in METAMODELS:
+                self._challenge_leader(name, school, about)
         return self._end()
 
-    def _keep(self, challenger: TaskEmbedding, file: Path, about: dict[str, Any], verdict: Verdict) -> None:
-        """Keep the challenger; promote it if it is proven better."""
-        blob = self._journal.blobs.put_file(f"metamodels/{new_id()}/{file.name}", file)
+    def _challenge_leader(self, name: str, school: School, about: dict[str, Any]) -> None:
+        """Train a metamodel that leads searches. The first of its role is used unless it does harm."""
+        role = leading_role(name, school.sort)
+        self._say("training", force=True, metamodel=role)
+        if time.monotonic() + self._longest > self._until:  # the next may take as long as the last
+            raise OutOfTime
+        with self._journal.database.transaction() as session:
+            champion = repository.find_champion(session, role)
+        started = time.monotonic()
+        leader = school.train(name)
+        self._longest = max(self._longest, time.monotonic() - started)
+        if leader is None:
+            return
+        challenger = _Challenger(name, role, self._saved(leader, role), about)
+        if champion is not None and challenger.digest == champion.sha256:
+            self._refuse(challenger, "it is what the champion is")
+            return
+        reigning = None if champion is None else self._loaded(champion)
+        verdict = school.judge(name, reigning, leader, self._judging(len(school.judged)))
+        self._keep(challenger, verdict, verdict.is_won or (reigning is None and verdict.gain >= 0))
+
+    def _loaded(self, champion: Metamodel) -> SearchMetamodel | None:
+        """None if it is of another format, or damaged: then it leads nothing."""
+        try:
+            return get_metamodel(champion.name).load(self._journal.blobs.path(champion.blob_key))
+        except Exception:  # whatever is wrong with the file
+            log.exception("a champion could not be loaded", metamodel=str(champion.id))
+            return None
+
+    def _saved(self, metamodel: TaskEmbedding | SearchMetamodel, name: str) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f"{name}.safetensors"
+        metamodel.save(file)
+        return file
+
+    def _refuse(self, challenger: _Challenger, why: str) -> None:
+        about = {"name": challenger.name, "role": challenger.role}
+        self._verdicts.append({**about, "promoted": False, "why": why})
+
+    def _keep(
+        self,
+        challenger: _Challenger,
+        verdict: Verdict,
+        is_wanted: bool,
+        prepare: Callable[[UUID], None] = lambda identity: None,
+    ) -> None:
+        """Keep the challenger; promote it if that is wanted, once what its champion needs is prepared."""
+        blob = self._journal.blobs.put_file(f"metamodels/{new_id()}/{challenger.file.name}", challenger.file)
 
         def keep(session: Session) -> UUID:
             leases.hold(session, self._journal.lease)
-            same = select(Metamodel).where(Metamodel.name == challenger.name, Metamodel.sha256 == blob.sha256)
+            same = select(Metamodel).where(Metamodel.role == challenger.role, Metamodel.sha256 == blob.sha256)
             if (known := session.scalars(same.limit(1)).one_or_none()) is not None:
-                known.learned_from, known.replay = about, asdict(verdict)
+                self._journal.blobs.delete(blob.key)
+                known.replay = asdict(verdict)
+                known.learned_from = challenger.about if _still_share(session, challenger.about) else _forgotten(known)
                 return known.id
             latest = select(func.max(Metamodel.version)).where(Metamodel.name == challenger.name)
             metamodel = Metamodel(
@@ -116,24 +185,29 @@ class Training:
                 state=MetamodelState.CHALLENGER,
                 blob_key=blob.key,
                 sha256=blob.sha256,
-                learned_from=about,
+                learned_from=challenger.about,
                 replay=asdict(verdict),
             )
+            if not _still_share(session, challenger.about):
+                metamodel.learned_from = _forgotten(metamodel)
             session.add(metamodel)
             session.flush()
             return metamodel.id
 
         metamodel_id = self._journal.write(keep)
-        if verdict.is_won:
-            self._place_all(metamodel_id, challenger)
-        is_promoted = verdict.is_won and self._journal.write(lambda session: self._promote(session, metamodel_id))
-        why = "proven better" if is_promoted else "not proven better on enough replay groups"
-        if verdict.is_won and not is_promoted:
+        if is_wanted:
+            prepare(metamodel_id)
+        is_promoted = is_wanted and self._journal.write(lambda session: self._promote(session, metamodel_id))
+        why = "not proven better on enough replay groups"
+        if is_promoted:
+            why = "proven better" if verdict.is_won else "the first of its role, and no worse than none"
+        elif is_wanted:
             why = "a project that taught it no longer shares"
         self._verdicts.append(
             {
                 "id": str(metamodel_id),
                 "name": challenger.name,
+                "role": challenger.role,
                 "promoted": is_promoted,
                 "why": why,
                 **asdict(verdict),
@@ -147,14 +221,19 @@ class Training:
         judged: Sequence[RecordedTask],
         configurations: dict[str, Configuration],
     ) -> np.ndarray:
+        return regrets_with(embedding, learned, judged, configurations, self._judging(len(judged)))
+
+    def _judging(self, tasks: int) -> Callable[[int], None]:
+        """Says how far it is; the search for a verdict ends with the time."""
+
         def on_task(number: int) -> None:
             if time.monotonic() > self._until:
                 raise OutOfTime
-            self._say("judging", tasks=number, of=len(judged))
+            self._say("judging", tasks=number, of=tasks)
 
-        return regrets_with(embedding, learned, judged, configurations, on_task)
+        return on_task
 
-    def _place_all(self, metamodel_id: UUID, embedding: TaskEmbedding) -> None:
+    def _place_all(self, embedding: TaskEmbedding, metamodel_id: UUID) -> None:
         """Every task, also those that are not shared: their projects look for neighbours too."""
         while self._journal.write(lambda session: self._place(session, metamodel_id, embedding)):
             self._say("placing tasks")
@@ -168,10 +247,8 @@ class Training:
         """Unless a project that taught it has taken its knowledge back meanwhile, or is gone."""
         leases.hold(session, self._journal.lease)
         metamodel = session.get_one(Metamodel, metamodel_id)
-        taught = metamodel.learned_from["projects"]
-        sharing = select(Project.id).where(Project.id.in_([UUID(one) for one in taught]), Project.shares_knowledge)
-        if len(session.scalars(sharing.with_for_update(read=True)).all()) < len(taught):
-            metamodel.learned_from = {**metamodel.learned_from, "forgotten": True}
+        if metamodel.learned_from.get("forgotten") or not _still_share(session, metamodel.learned_from):
+            metamodel.learned_from = _forgotten(metamodel)
             return False
         make_champion(session, metamodel)
         return True
@@ -200,15 +277,40 @@ def train(journal: DatabaseJournal, folder: Path) -> None:
     Training(journal, folder, seconds).run()
 
 
-def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configuration], set[UUID]]:
-    """Tasks that all may learn from with their trials, configurations by key, and the projects that share them."""
+def describe_teachers(tasks: Sequence[RecordedTask]) -> dict[str, Any]:
+    """What a metamodel keeps of the tasks that it learned from."""
+    projects = {task.owner for task in tasks if task.owner is not None}
+    evaluations = sum(len(task.losses) for task in tasks)
+    return {"tasks": len(tasks), "evaluations": evaluations, "projects": sorted(projects)}
+
+
+def _still_share(session: Session, about: Mapping[str, Any]) -> bool:
+    """Whether all who taught still share; they go on to until the transaction ends."""
+    sharing = select(Project.id).where(
+        Project.id.in_([UUID(one) for one in about["projects"]]), Project.shares_knowledge
+    )
+    return len(session.scalars(sharing.with_for_update(read=True)).all()) == len(about["projects"])
+
+
+def _forgotten(metamodel: Metamodel) -> dict[str, Any]:
+    return {**metamodel.learned_from, "forgotten": True}
+
+
+def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configuration]]:
+    """Tasks that all may learn from with their trials, and configurations by key."""
     rows = session.scalars(
         select(KnowledgeTask)
         .where(KnowledgeTask.is_shared | KnowledgeTask.project_id.is_(None))
         .order_by(KnowledgeTask.fingerprint, KnowledgeTask.id)
     ).all()
     tasks = {
-        row.id: RecordedTask(row.group, TaskKind(row.kind), row.metafeatures, row.constants)
+        row.id: RecordedTask(
+            row.group,
+            TaskKind(row.kind),
+            row.metafeatures,
+            row.constants,
+            owner=None if row.project_id is None else str(row.project_id),
+        )
         for row in rows
         if {"rows", "columns"} <= row.metafeatures.keys()
     }
@@ -231,8 +333,7 @@ def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configu
         is_current = space.is_current(configuration, evaluation["learner_version"])
         if is_current and (key := tasks[task_id].add(evaluation)) is not None:
             configurations[key] = evaluation["configuration"]
-    projects = {row.project_id for row in rows if row.project_id is not None and row.id in tasks}
-    return [task for task in tasks.values() if task.losses], configurations, projects
+    return [task for task in tasks.values() if task.losses], configurations
 
 
 def is_training(session: Session, job_id: UUID) -> bool:

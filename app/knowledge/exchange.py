@@ -23,6 +23,7 @@ from app.knowledge.archive import NAME, Archive, ShippedMetamodel, open_archive,
 from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
 from app.settings import Settings
+from workers.engine.catalog import EMBEDDING_ROLE
 from workers.engine.types import TaskKind, TrialStatus
 
 #: What a value of a wrong kind or size may cause on its way into the database.
@@ -58,7 +59,7 @@ def export_knowledge(session: Session, blobs: Blobs, project_id: UUID) -> bytes:
         folder = Path(name)
         (folder / "metamodels").mkdir()
         shipped: dict[UUID, ShippedMetamodel] = {}
-        for metamodel in repository.list_champions(session):
+        for metamodel in filter(None, [repository.find_champion(session, EMBEDDING_ROLE)]):  # others hold losses
             file = f"metamodels/{metamodel.name}-{metamodel.version}.safetensors"
             (folder / file).write_bytes(blobs.path(metamodel.blob_key).read_bytes())
             shipped[metamodel.id] = ShippedMetamodel(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true, union, update
+from sqlalchemy import ColumnElement, Double, Row, cast, delete, func, or_, select, true, tuple_, union, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, distinct_on, insert
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,7 @@ from workers.engine.meta.evaluations import TELLS_NOTHING, key_of
 class TaskDescription:
     """A task as knowledge keeps it: no rows, no column names."""
 
-    fingerprint: str  #: SHA-256 over data digest, kind, target's place, validation
+    fingerprint: str  #: SHA-256 over data digest, features and question
     group: str  #: same or overlapping data
     kind: str
     metafeatures: Mapping[str, float]
@@ -130,6 +130,25 @@ def find_champion(session: Session, role: str) -> Metamodel | None:
     ).one_or_none()
 
 
+def find_leader(session: Session, project_id: UUID, scope: str, role: str) -> Metamodel | None:
+    """The champion of a role; with scope "own" the latest in use that no other project taught."""
+    champion = find_champion(session, role)
+    taught = [] if champion is None else champion.learned_from.get("projects", [])
+    if scope == "shared" or set(taught) <= {str(project_id)}:
+        return champion
+    return find_untaught(session, role)
+
+
+def find_untaught(session: Session, role: str) -> Metamodel | None:
+    """The latest that was ever in use for a role and that no project's tasks taught."""
+    query = select(Metamodel).where(
+        Metamodel.role == role,
+        Metamodel.promoted_at.is_not(None),
+        func.coalesce(Metamodel.learned_from["projects"], cast([], JSONB)) == cast([], JSONB),
+    )
+    return session.scalars(query.order_by(Metamodel.promoted_at.desc()).limit(1)).one_or_none()
+
+
 def find_visible_task(session: Session, project_id: UUID, task_id: UUID) -> KnowledgeTask | None:
     """A past task that the project may learn from."""
     query = select(KnowledgeTask).where(KnowledgeTask.id == task_id, is_visible(project_id, "shared"))
@@ -142,16 +161,19 @@ def find_embedding(session: Session, task_id: UUID, metamodel_id: UUID) -> list[
     return None if found is None else [float(number) for number in found.embedding]
 
 
-def list_champions(session: Session) -> list[Metamodel]:
-    """The metamodels in use."""
-    query = select(Metamodel).where(Metamodel.state == MetamodelState.CHAMPION)
-    return list(session.scalars(query.order_by(Metamodel.role)))
-
-
 def list_own_tasks(session: Session, project_id: UUID) -> list[KnowledgeTask]:
     """All of the project's own."""
     query = select(KnowledgeTask).where(KnowledgeTask.project_id == project_id)
     return list(session.scalars(query.order_by(KnowledgeTask.id)))
+
+
+def list_sketches(session: Session, project_id: UUID, most: int) -> list[tuple[str, bytes]]:
+    """(group, sketch of its rows) of tasks that the project may learn from, the newest first."""
+    query = select(KnowledgeTask.group, KnowledgeTask.sketch).where(
+        is_visible(project_id, "shared"), KnowledgeTask.sketch.is_not(None)
+    )
+    rows = session.execute(query.order_by(KnowledgeTask.id.desc()).limit(most))
+    return [(group, sketch) for group, sketch in rows if sketch is not None]
 
 
 def list_evaluations(session: Session, task_ids: Sequence[UUID]) -> Iterator[tuple[UUID, dict[str, Any]]]:
@@ -232,18 +254,21 @@ def list_scores(
     *,
     tried_by: int,
     winners_of: int,
+    learners: Mapping[str, str],
     is_greater_better: bool,
 ) -> Sequence[Row[UUID, str, float | None, float | None]]:
     """(task, configuration key, score or None if the trial failed, seconds) of evaluations at full fidelity.
 
     Of configurations that at least `tried_by` of these tasks tried, and of the best one of each of the first
-    `winners_of` tasks: what else only one has tried (long jobs try hundreds) says nothing of others. Trials that a
-    clock ended say nothing either.
+    `winners_of` tasks among these learners of these versions: what else only one has tried (long jobs try hundreds)
+    says nothing of others. Trials that a clock ended say nothing either.
     """
     score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
     seconds = cast(KnowledgeEvaluation.evaluation["cpu_seconds"].astext, Double)
     status = KnowledgeEvaluation.evaluation["status"].astext
     key = KnowledgeEvaluation.configuration_key
+    learner = KnowledgeEvaluation.evaluation["configuration"]["learner"].astext
+    version = KnowledgeEvaluation.evaluation["learner_version"].astext
     told = (key.is_not(None), status.not_in(TELLS_NOTHING), is_told(project_id, scope))
     evaluations = select(key).join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
     common = (
@@ -254,6 +279,7 @@ def list_scores(
     )
     best = (
         evaluations.where(KnowledgeEvaluation.task_id.in_(task_ids[:winners_of]), score.is_not(None), *told)
+        .where(tuple_(learner, version).in_(list(learners.items())))
         .ext(distinct_on(KnowledgeEvaluation.task_id))
         .order_by(KnowledgeEvaluation.task_id, score.desc() if is_greater_better else score, key)
     )
@@ -342,11 +368,6 @@ def retire_learned_from(session: Session, project_id: UUID) -> None:
         metamodel.learned_from = {**metamodel.learned_from, "forgotten": True}
         session.flush()
         if was_champion:
-            earlier = select(Metamodel).where(
-                Metamodel.role == metamodel.role,
-                Metamodel.promoted_at.is_not(None),
-                func.coalesce(Metamodel.learned_from["projects"], cast([], JSONB)) == cast([], JSONB),
-            )
-            again = session.scalars(earlier.order_by(Metamodel.promoted_at.desc().nulls_last()).limit(1)).one_or_none()
+            again = find_untaught(session, metamodel.role)
             if again is not None:
                 again.state = MetamodelState.CHAMPION

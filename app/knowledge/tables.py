@@ -29,7 +29,7 @@ class KnowledgeTask(Base):
     project_id: Mapped[UUID | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     #: of its evaluations some are for all projects
     is_shared: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
-    fingerprint: Mapped[str] = mapped_column(index=True)  #: SHA-256 over data digest, kind, target's place, validation
+    fingerprint: Mapped[str] = mapped_column(index=True)  #: SHA-256 over data digest, features and question
     group: Mapped[str]  #: same or overlapping data; replay membership hashes this
     kind: Mapped[str]
     metafeatures: Mapped[dict[str, Any]]
@@ -75,7 +75,7 @@ class Metamodel(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    role: Mapped[str]  #: what it is for: embedding, surrogate, optimiser
+    role: Mapped[str]  #: what it is for: embedding, or leading searches on a sort of target, as mann-regression
     name: Mapped[str]  #: of `workers.engine.catalog.METAMODELS`
     version: Mapped[int]  #: 1, 2, 3, … a name
     state: Mapped[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,11 +19,11 @@ from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import JobKnowledge, KnowledgeEmbedding, KnowledgeEvaluation, KnowledgeTask, Metamodel
 from app.projects.tables import Project
-from tests.workers.works import Works, leaderboard
-from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS
+from tests.workers.works import PENGUINS, Works, leaderboard
+from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS, get_metamodel
 from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.evaluations import key_of
-from workers.engine.meta.recorded import RecordedTask
+from workers.engine.meta.recorded import RecordedTask, past_of
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
 
@@ -59,7 +60,7 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours", champion: st
             )
     (folder / "metamodels").mkdir(parents=True)
     recorded = [RecordedTask(task.group, TaskKind(task.kind), task.metafeatures, task.constants) for task in tasks]
-    shipped, points = [], []
+    shipped, points, configurations = [], [], {}
     for name, sort in EMBEDDINGS.items():
         embedding, state = sort.train(recorded), "champion" if name == champion else "challenger"
         file = f"metamodels/{name}.safetensors"
@@ -67,7 +68,16 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours", champion: st
         embedding.save(folder / about.file)
         shipped.append(about)
         points += [(task.fingerprint, about.file, embedding.embed(task.metafeatures).tolist()) for task in tasks]
-    write_archive(folder, tasks, evaluations, shipped, points)
+    for task, (name, evaluation) in product(recorded, evaluations):
+        if task.group == name and (key := task.add(evaluation)) is not None:
+            configurations[key] = evaluation["configuration"]
+    past = past_of(recorded, np.ones(TASKS), configurations)
+    assert past is not None
+    leader = ShippedMetamodel(
+        role="mann-classification", name="mann", file="metamodels/mann.safetensors", learned_from={}
+    )
+    get_metamodel("mann").train(past, space, seed=0, steps=4).save(folder / leader.file)
+    write_archive(folder, tasks, evaluations, [*shipped, leader], points)
 
 
 @pytest.fixture
@@ -113,6 +123,15 @@ def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(info
     assert informed.job(job_id).reproducible
 
 
+def test_a_strategy_that_needs_a_metamodel_has_the_champion_pinned(informed: Works) -> None:
+    job_id = run(informed, strategy="mann", budget={"seconds": None, "trials": 5})
+    assert [source for source, _ in sources(informed, job_id)] == ["portfolio"] * 3 + ["surrogate"] * 2
+    with informed.database.transaction() as session:
+        known = session.get_one(JobKnowledge, job_id)
+        champion = session.scalars(select(Metamodel).where(Metamodel.name == "mann")).one()
+    assert known.summary["metamodels"]["mann-classification"] == {"id": str(champion.id), "name": "mann", "version": 1}
+
+
 def test_the_same_table_again_begins_with_what_won_there(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", best="linear")
     knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
@@ -147,7 +166,9 @@ def test_tasks_are_near_by_the_champion_that_the_archive_names(works: Works, tmp
     with works.database.transaction() as session:
         states = {row.name: row.state for row in session.scalars(select(Metamodel))}
         known = session.get_one(JobKnowledge, job_id)
-    assert states == {name: "champion" if name == champion else "challenger" for name in EMBEDDINGS}
+    assert {name: states[name] for name in EMBEDDINGS} == {
+        name: "champion" if name == champion else "challenger" for name in EMBEDDINGS
+    }
     assert known.summary["metamodels"][EMBEDDING_ROLE]["name"] == champion
     assert len(known.summary["neighbours"]) == 10
 
@@ -191,6 +212,17 @@ def test_another_question_about_the_same_table_is_another_task(informed: Works, 
     with informed.database.transaction() as session:
         own = select(KnowledgeTask).where(KnowledgeTask.project_id == informed.project_id)
         assert len(session.scalars(own).all()) == 2
+
+
+def test_a_sample_of_a_known_table_is_of_its_group(informed: Works, tmp_path: Path) -> None:
+    run(informed)
+    lines = PENGUINS.read_text().splitlines(keepends=True)
+    (tmp_path / "half.csv").write_text("".join([lines[0], *lines[1::2]]))
+    run(informed, dataset_id=informed.store(tmp_path / "half.csv"))
+    with informed.database.transaction() as session:
+        own = session.scalars(select(KnowledgeTask).where(KnowledgeTask.project_id == informed.project_id)).all()
+    assert len({task.fingerprint for task in own}) == 2
+    assert len({task.group for task in own}) == 1
 
 
 def test_a_store_that_lies_costs_trials_and_not_the_model(works: Works, tmp_path: Path) -> None:

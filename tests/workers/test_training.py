@@ -18,9 +18,10 @@ from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import KnowledgeEmbedding, Metamodel
 from tests.workers.works import Works
-from workers.engine.catalog import LEARNERS
+from workers.engine.catalog import LEARNERS, METAMODELS
 from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.judging import FEWEST_GROUPS, judge
+from workers.engine.meta.leading import FEWEST_TASKS
 from workers.engine.meta.metafeature_embedding import MetafeatureEmbedding
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
@@ -96,11 +97,14 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
     load(works, tmp_path / "archive")
     job = works.job(train(works))
     assert job.state == JobState.SUCCEEDED
-    verdict, other = job.progress["challengers"]
+    verdict, other, *leaders = job.progress["challengers"]
     assert verdict["promoted"], verdict
     assert 0 < verdict["low"] < verdict["gain"]
     assert (other["name"], other["promoted"]) == ("siamese", False)  # it has to beat the new champion
-    assert states(works) == {
+    assert [(one["name"], one["role"], one["why"]) for one in leaders] == [
+        (name, f"{name}-classification", "the first of its role, and no worse than none") for name in METAMODELS
+    ]
+    assert states(works) == dict.fromkeys(((name, 1) for name in METAMODELS), "champion") | {
         ("metafeatures", 1): "retired",
         ("metafeatures", 2): "champion",
         ("siamese", 1): "challenger",
@@ -110,15 +114,14 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
         names = Metamodel.name == "metafeatures", Metamodel.version == 1
         first = session.scalars(select(Metamodel).where(*names)).one()
         training.promote(session, first.id)
-    assert states(works) == {
-        ("metafeatures", 1): "champion",
-        ("metafeatures", 2): "retired",
-        ("siamese", 1): "challenger",
-    }
+    after = states(works)
+    assert (after["metafeatures", 1], after["metafeatures", 2]) == ("champion", "retired")
 
 
 def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: Path) -> None:
-    make_archive(tmp_path / "archive", 200, blind(("trait",)))  # a champion that sees what matters and nothing else
+    make_archive(
+        tmp_path / "archive", FEWEST_TASKS, blind(("trait",))
+    )  # a champion that sees what matters and nothing else
     load(works, tmp_path / "archive")
     verdicts = works.job(train(works)).progress["challengers"]
     assert [verdict["name"] for verdict in verdicts] == list(EMBEDDINGS)

@@ -36,9 +36,10 @@ class Works:
             session.add(project)
             session.flush()
             self.project_id = project.id
-        self.dataset_id = self._store(PENGUINS)
+        self.dataset_id = self.store(PENGUINS)
 
-    def _store(self, source: Path) -> UUID:
+    def store(self, source: Path) -> UUID:
+        """A table's dataset."""
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
         upload = Upload(path=source, sha256=digest, bytes=source.stat().st_size, filename=source.name)
         parquet = self.settings.scratch / "table.parquet"

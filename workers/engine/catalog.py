@@ -59,6 +59,12 @@ METAMODELS: Final[dict[str, str]] = {
 #: what a metamodel that places tasks among others is for; a job's neighbours are its champion's
 EMBEDDING_ROLE: Final = "embedding"
 
+
+def leading_role(metamodel: str, kind: TaskKind) -> str:
+    """What a metamodel that leads searches is for: it learns on one sort of target."""
+    return f"{metamodel}-{'classification' if kind.is_classification else 'regression'}"
+
+
 #: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.
 METRICS: Final[dict[str, frozenset[TaskKind]]] = {
     **dict.fromkeys(
@@ -101,6 +107,15 @@ def get_strategy(name: str) -> type[Strategy]:
         SpaceError: no such strategy.
     """
     return _load("search", STRATEGIES, name)  # type: ignore[no-any-return]
+
+
+def get_needs(strategy: str) -> tuple[str, ...]:
+    """The metamodels that a strategy wants.
+
+    Raises:
+        SpaceError: no such strategy.
+    """
+    return tuple(getattr(get_strategy(strategy), "needs", ()))
 
 
 def get_metamodel(name: str) -> type[Metamodel]:

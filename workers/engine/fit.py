@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,12 @@ from .learners.base import COLUMNS_PER_FEATURE, LOGARITHMIC, Size
 from .meta.constants import LEAST, constant_scores
 from .meta.past import Past
 from .search.base import SKEWED, SearchContext, Strategy
-from .space import Space
+from .space import Space, canonical
 from .table.load import TypedTable
 from .types import Budget, Limits, Proposal, Score, Source, Task, Trial, TrialStatus
+
+if TYPE_CHECKING:
+    from .meta.metamodel import Metamodel
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ def fit(
     used_s: float = 0.0,
     started: float | None = None,
     past: Past | None = None,
+    metamodels: Mapping[str, Metamodel] | None = None,
 ) -> FitResult:
     """Search, select, refit, score, publish; in all no longer than the journal's budget.
 
@@ -91,6 +95,7 @@ def fit(
         used_s: budget used by earlier attempts.
         started: `time.monotonic()` of this attempt's start; None: now.
         past: what past tasks scored; None: the search is a cold one.
+        metamodels: what the strategy needs, by name.
 
     Raises:
         TaskError: the table can't be split as the task asks.
@@ -104,7 +109,7 @@ def fit(
     prepared = prepare(folder / "task", table, y, weights, task, splits)
     pool = TrialPool(prepared, folder, workers=plan.cores)
     try:
-        return _Fit(prepared, plan, journal, pool, folder, clock, past).run(history)
+        return _Fit(prepared, plan, journal, pool, folder, clock, past, metamodels or {}).run(history)
     finally:
         pool.close()
 
@@ -172,6 +177,7 @@ class _Fit:
         scratch: Path,
         clock: Clock,
         past: Past | None,
+        metamodels: Mapping[str, Metamodel],
     ) -> None:
         self.prepared, self.plan, self.journal, self.pool, self.clock = prepared, plan, journal, pool, clock
         self.store = Store(prepared, journal, scratch)
@@ -189,6 +195,7 @@ class _Fit:
             n_folds=len(prepared.splits.folds),
             is_skewed=_is_skewed(prepared),
             past=None if past is None else past.within(space),
+            metamodels=metamodels,
             constant_loss=_constant_loss(prepared),
         )
         self.strategy: Strategy = get_strategy(plan.strategy)(context)
@@ -275,7 +282,7 @@ class _Fit:
         if self.is_ordered and not self._is_told(number - self.plan.cores):
             return False
         self._tell_upto(number - self.plan.cores)
-        proposal = self.strategy.ask()
+        proposal = self._ask()
         if proposal is None:
             self.is_exhausted = True
             return False
@@ -283,6 +290,16 @@ class _Fit:
         self.journal.asked(number, proposal)
         self._submit(number, proposal, left)
         return True
+
+    def _ask(self) -> Proposal | None:
+        """What the strategy proposes, but nothing that is under way from an attempt of which it was only told."""
+        under_way = [self.asked[number] for number in self.asked.keys() - self.store.trials.keys()]
+        keys = {(canonical(one.configuration), one.fidelity) for one in under_way}
+        for _ in under_way:
+            proposal = self.strategy.ask()
+            if proposal is None or (canonical(proposal.configuration), proposal.fidelity) not in keys:
+                return proposal
+        return self.strategy.ask()
 
     def _submit(self, number: int, proposal: Proposal, left: float | None) -> None:
         budget = self.clock.budget()

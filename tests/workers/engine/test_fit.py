@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from workers.engine.errors import NoModelError
 from workers.engine.evaluation.pool import warm_up
 from workers.engine.fit import FitResult, Plan, fit
 from workers.engine.journal import FolderJournal
-from workers.engine.types import Budget, Limits, Scheme, TaskKind, TrialStatus
+from workers.engine.space import Space, canonical
+from workers.engine.types import Budget, Limits, Proposal, Scheme, Source, TaskKind, TrialStatus
 
 QUICK = Plan(algorithms=("dummy", "linear", "naive_bayes", "nearest_neighbours", "svm"), cores=2)
 
@@ -92,6 +94,17 @@ fit(table, y, task, plan, FolderJournal(folder, Budget(seconds=None, trials=12))
     assert log.read_text().count('"trial"') == 12
     assert shape_of(resumed) == shape_of(expected)
     assert np.array_equal(again, predictions)
+
+
+def test_what_was_under_way_when_an_attempt_ended_is_done_once(
+    make_problem: Callable[..., Any], tmp_path: Path
+) -> None:
+    problem, plan = make_problem(TaskKind.BINARY), replace(QUICK, strategy="portfolio")
+    journal = FolderJournal(tmp_path, Budget(seconds=60, trials=6))
+    for number, configuration in enumerate(Space(QUICK.algorithms, TaskKind.BINARY).defaults()[:2]):
+        journal.asked(number, Proposal(configuration=configuration, source=Source.DEFAULT))
+    result, _ = solve(problem, plan, Budget(seconds=60, trials=6), tmp_path)
+    assert len({canonical(trial.proposal.configuration) for trial in result.trials}) == 6
 
 
 def test_a_fit_that_has_no_time_for_folds_does_without_and_stays_with_that(

@@ -16,7 +16,7 @@ _LEAST = 1e-3  # of the nearest one's weight: far tasks still say what works in 
 def likeness_of(distances: Array) -> Array:
     """(tasks,) from ascending distances: what is as near as the twelfth counts, what is twice as far hardly.
 
-    The same table again knows more than all others together.
+    The same table again knows as much as a crowd of others.
     """
     if not len(distances):
         return distances

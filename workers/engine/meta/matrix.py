@@ -18,7 +18,6 @@ _LEAST_SHARE = 0.05  # of the tasks, the same
 _FEWEST_OF_TASK = 3  # configurations that a task tried, for it to become a row
 _ROUNDS = 8  # of expectation and maximisation
 _RIDGE = 0.05  # of the variance: what a configuration does by itself
-WINNERS = 20  #: nearest tasks whose best configuration counts, though nobody else has tried it
 _ELSEWHERE = 0.03  # log loss by which a random configuration that won somewhere is worse than a default elsewhere
 
 
@@ -35,13 +34,14 @@ class Attempts:
     seconds: Sequence[float]
 
     def to_past(
-        self, configurations: Mapping[str, Configuration], likeness: Array
+        self, configurations: Mapping[str, Configuration], likeness: Array, *, winners: int = 0
     ) -> tuple[Past, NDArray[np.intp]] | None:
         """The matrix, and the places of the tasks that became its rows; None if too little is known.
 
         Args:
             configurations: by key; others are left out.
             likeness: (tasks,), at least 0; the most alike come first.
+            winners: so many first tasks whose best configuration becomes a column, though few have tried it.
         """
         order = {key: place for place, key in enumerate(sorted(configurations))}
         matrix, seconds = np.full((2, len(likeness), len(order)), np.nan)
@@ -58,7 +58,7 @@ class Attempts:
         weights = likeness[rows]
         logs = fill(np.log(matrix[np.ix_(rows, columns)] + OFFSET))
         learners = [str(configurations[name]["learner"]) for name in names]
-        added = _winners(np.log(matrix[rows] + OFFSET), columns, learners)
+        added = _winners(np.log(matrix[rows] + OFFSET), int((rows < winners).sum()), columns, learners)
         logs = np.column_stack([logs, *(_guessed(logs, columns, each, learners) for each in added)])
         columns = np.array([*columns, *(each.column for each in added)], dtype=np.intp)
         filled = np.exp(logs) - OFFSET
@@ -79,11 +79,11 @@ class _Winner:
     known: dict[int, float]  #: log losses by row
 
 
-def _winners(logs: Array, columns: NDArray[np.intp], learners: Sequence[str]) -> list[_Winner]:
+def _winners(logs: Array, first: int, columns: NDArray[np.intp], learners: Sequence[str]) -> list[_Winner]:
     """Of the first rows, where they beat all that is common; of learners of which something is common."""
     common, known = set(columns.tolist()), {learners[column] for column in columns}
     found: dict[int, _Winner] = {}
-    for row in logs[:WINNERS]:
+    for row in logs[:first]:
         best = int(np.nanargmin(row))
         if best not in common and learners[best] in known and best not in found:
             told = np.flatnonzero(~np.isnan(logs[:, best]))

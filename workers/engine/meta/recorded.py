@@ -37,6 +37,7 @@ class RecordedTask:
     constants: Mapping[str, float]
     losses: dict[str, float] = field(default_factory=dict)  #: relative, of the default metric; NaN: failed
     seconds: dict[str, float] = field(default_factory=dict)
+    owner: str | None = None  #: whose it is; None: everybody's
 
     @property
     def size(self) -> Size:
@@ -78,8 +79,8 @@ class RecordedSpace(FiniteSpace):
     """The engine's own space, cut down to what was recorded."""
 
     def __init__(self, whole: Space, recorded: Sequence[Configuration]) -> None:
-        super().__init__([one for one in recorded if whole.has(one)])
         self._whole = whole
+        super().__init__([one for one in recorded if whole.has(one)])
         self._known = {canonical(one) for one in self.configurations}
 
     def defaults(self) -> list[Configuration]:
@@ -89,6 +90,10 @@ class RecordedSpace(FiniteSpace):
     def defaults_by_learner(self) -> dict[str, list[Configuration]]:
         """The same for each learner; ones that were not recorded keep their place."""
         return self._whole.defaults_by_learner()
+
+    def encode(self, configuration: Configuration) -> dict[str, float]:
+        """As jobs do, so that networks read what they have practised on."""
+        return self._whole.encode(configuration)
 
     def cost(self, configuration: Configuration, size: Size) -> float:
         """As the engine predicts it."""

@@ -7,6 +7,7 @@ neighbouring cells, so that two halves of one table are alike though they share 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..bundle.runtime.schema import Columns, Field, Schema
 
 SLOTS = 64
 ALIKE = 0.25  #: similarity from which two tables count as the same data
+_TELLING = 16  # slots: tables that hold little but a few codes use fewer, and are alike without being related
 _EMPTY = np.uint32(0xFFFFFFFF)
 _COARSE_ROWS = 20_000
 _NOTHING = np.uint64(0)  #: of a missing cell, and of 0: a column that is constant in a sample changes no row
@@ -37,12 +39,25 @@ def sketch(columns: Columns, schema: Schema, y: NDArray[Any] | None = None, clas
     return np.concatenate([_least(rows), _least(_pairs(coarse))]).tobytes()
 
 
-def similarity(left: bytes, right: bytes) -> float:
-    """0 for unrelated tables, 1 for the same: the larger of the Jaccard estimates of rows and of coarse cells."""
+def similarity(left: bytes, right: bytes, fewest: int = 1) -> float:
+    """0 for unrelated tables, 1 for the same: the larger of the Jaccard estimates of rows and of coarse cells.
+
+    Args:
+        left: a sketch.
+        right: another.
+        fewest: slots that either uses, of rows or of coarse cells, for these to count.
+    """
     a, b = (np.frombuffer(data, dtype=np.uint32).reshape(2, SLOTS) for data in (left, right))
     used = (a != _EMPTY) | (b != _EMPTY)
-    same = (a == b) & used
-    return float((same.sum(axis=1) / np.maximum(used.sum(axis=1), 1)).max())
+    same, told = ((a == b) & used).sum(axis=1), used.sum(axis=1)
+    return float(np.where(told >= fewest, same / np.maximum(told, 1), 0.0).max())
+
+
+def find_alike(one: bytes, others: Sequence[bytes]) -> int | None:
+    """The place of the most similar of the others; None if none counts as the same data, as none of another format."""
+    similarities = [similarity(one, other, _TELLING) if len(other) == len(one) else 0.0 for other in others]
+    best = int(np.argmax(similarities)) if similarities else -1
+    return best if best >= 0 and similarities[best] >= ALIKE else None
 
 
 def _least(hashes: Hashes) -> NDArray[np.uint32]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 SKEWED = 0.6  #: third standardised moment from which a target has a long tail
-_PATIENCE = 100  # draws that found nothing new before the space counts as exhausted
+_PATIENCE = 100  # draws, beyond what is known, that found nothing new before the space counts as exhausted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,4 +75,4 @@ class Seen:
 
     def draw(self, draw: Callable[[], Configuration]) -> Configuration | None:
         """A new one by drawing until there is; None if the space seems exhausted."""
-        return self.first_new(draw() for _ in range(_PATIENCE))
+        return self.first_new(draw() for _ in range(_PATIENCE + len(self._texts)))

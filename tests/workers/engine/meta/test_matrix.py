@@ -72,7 +72,10 @@ def test_a_neighbours_winner_counts_though_nobody_else_has_tried_it() -> None:
     tried[1, 7] = True  # does not win
     losses = make_losses(30)
     losses[2, 6], losses[25, 6], losses[1, 7] = 1e-3, 2.0, losses[1, :7].max()
-    made = attempts(tried, losses).to_past(CONFIGURATIONS, np.ones(30))
+    plain = attempts(tried, losses).to_past(CONFIGURATIONS, np.ones(30))
+    assert plain is not None
+    assert len(plain[0].configurations) == 6
+    made = attempts(tried, losses).to_past(CONFIGURATIONS, np.ones(30), winners=5)
     assert made is not None
     past, _ = made
     assert [one["number"] for one in past.configurations] == [*range(7)]

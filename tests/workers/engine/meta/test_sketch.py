@@ -9,7 +9,7 @@ import pytest
 from sklearn import datasets
 
 from workers.engine.bundle.runtime.schema import Field, Schema
-from workers.engine.meta.sketch import ALIKE, similarity, sketch
+from workers.engine.meta.sketch import ALIKE, find_alike, similarity, sketch
 
 TABLES = {
     "iris": datasets.load_iris,
@@ -74,3 +74,14 @@ def test_equals_numbers_and_categories_when_they_spell_the_same():
 
 def test_has_a_fixed_size_when_table_is_empty():
     assert len(sketch({"a": np.array([])}, Schema((Field("a", "number"),)))) == 512
+
+
+def test_the_alike_one_is_found_and_tables_of_a_few_codes_are_not_alike(tables):
+    sketches = [_sketch(*tables[name]) for name in sorted(TABLES)]
+    X, y = tables["wine"]
+    assert find_alike(_sketch(X[::2], y[::2]), sketches) == sorted(TABLES).index("wine")
+    assert find_alike(_sketch(X[::2], y[::2]), [b"of another format"]) is None
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 2, (300, 8)).astype(float) for _ in range(2))
+    assert similarity(_sketch(one, one[:, 0]), _sketch(other, other[:, 0])) > ALIKE
+    assert find_alike(_sketch(one, one[:, 0]), [_sketch(other, other[:, 0])]) is None
