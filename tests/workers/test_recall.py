@@ -124,8 +124,10 @@ def test_a_job_begins_with_what_did_well_on_past_tasks_and_keeps_a_cold_arm(info
 
 
 def test_a_strategy_that_needs_a_metamodel_has_the_champion_pinned(informed: Works) -> None:
-    job_id = run(informed, strategy="mann", budget={"seconds": None, "trials": 5})
-    assert [source for source, _ in sources(informed, job_id)] == ["portfolio"] * 3 + ["surrogate"] * 2
+    job_id = run(informed, strategy="mann", budget={"seconds": None, "trials": 8})
+    told = [source for source, _ in sources(informed, job_id)]
+    assert told[:3] == ["portfolio"] * 3
+    assert "surrogate" in told
     with informed.database.transaction() as session:
         known = session.get_one(JobKnowledge, job_id)
         champion = session.scalars(select(Metamodel).where(Metamodel.name == "mann")).one()
