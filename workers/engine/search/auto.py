@@ -63,9 +63,7 @@ _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to ho
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 _COLD_EVERY = 4  # proposals of a warm search, one is cold
 _LEAST_GAIN = 0.002  # of a task's range of losses: where the past promises less, it has nothing more to say
-#: Of the budget, added to predicted seconds by which gains are divided. Where time is plenty, saving little of it is
-#: worth little, and what is dear and strong must come while it can still be afforded.
-_CHEAP = 0.05
+_DEAR = 1.0  # power of predicted seconds by which gains are divided
 
 
 class Auto:
@@ -114,9 +112,8 @@ class Auto:
         gains = self._advice.gains(self._begun)
         source = Source.SURROGATE if self._advice.is_informed else Source.NEIGHBOUR
         proposals = [Proposal(configuration=one, source=source) for one in self._advice.configurations]
-        least = _CHEAP * (self._context.seconds or 0.0)
-        seconds = np.array([least + self._costs.seconds(proposal) for proposal in proposals])
-        for place in np.argsort(-gains / seconds, kind="stable"):
+        seconds = np.array([self._costs.seconds(proposal) for proposal in proposals])
+        for place in np.argsort(-gains / seconds**_DEAR, kind="stable"):
             proposal = proposals[int(place)]
             is_new = canonical(proposal.configuration) not in self._begun
             if is_new and gains[place] >= _LEAST_GAIN and self._affordable(proposal):
