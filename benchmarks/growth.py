@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +52,7 @@ def main() -> None:
     tables = cut(load(task), options.by)
     folder = options.out / f"{task.name}-{options.by}"
     folder.mkdir(parents=True, exist_ok=True)
-    names = ["cold", *(f"shuffle-{number}" for number in range(options.shuffles))]
-    for name in names:
-        if not (path := folder / f"{name}.json").exists():
-            path.write_text(json.dumps(run(task, tables, name)))
-    cold, *shuffles = [json.loads((folder / f"{name}.json").read_text()) for name in names]
+    cold, *shuffles = [saved(folder, task, tables, shuffle) for shuffle in (None, *range(options.shuffles))]
     report(cold, shuffles)
     draw(cold, shuffles, options.picture, f"{task.name}, one task a {options.by}")
     print(f"wrote {options.picture}")
@@ -71,34 +65,29 @@ def cut(frame: pd.DataFrame, by: str) -> list[pd.DataFrame]:
     return [part.sample(min(len(part), _ROWS), random_state=0) for part in parts]
 
 
-def run(task: CorpusTask, tables: Sequence[pd.DataFrame], name: str) -> list[dict[str, Any]]:
-    """31 jobs on a fresh service: the table of each, and the losses of its trials."""
-    number = int(name.partition("-")[2] or 0)
-    order = np.random.default_rng(number).permutation(len(tables))
-    knowledge = {"knowledge": "off", "contribute": "none"} if name == "cold" else {"knowledge": "own"}
-    jobs: list[dict[str, Any]] = []
-    with without_seed(), running_stack() as stack:
-        for place in order.tolist():
-            losses = job(stack.client, task, tables[place], knowledge)
-            jobs.append({"table": place, "losses": losses})
-            if name != "cold":
-                wait_for(stack.client, len(jobs))
-            print(f"{name}: job {len(jobs)} of {len(tables)}, best {min(losses):.4g}", flush=True)
+def saved(folder: Path, task: CorpusTask, tables: Sequence[pd.DataFrame], shuffle: int | None) -> list[dict[str, Any]]:
+    """The jobs of a shuffle, or the cold ones, from the folder if they are there."""
+    name = "cold" if shuffle is None else f"shuffle-{shuffle}"
+    path = folder / f"{name}.json"
+    if not path.exists():
+        path.write_text(json.dumps(run(task, tables, shuffle, name)))
+    jobs: list[dict[str, Any]] = json.loads(path.read_text())
     return jobs
 
 
-@contextmanager
-def without_seed() -> Iterator[None]:
-    """A service started meanwhile knows no past task."""
-    before = os.environ.get("WARMSTART_SEED_KNOWLEDGE")
-    os.environ["WARMSTART_SEED_KNOWLEDGE"] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["WARMSTART_SEED_KNOWLEDGE"]
-        else:
-            os.environ["WARMSTART_SEED_KNOWLEDGE"] = before
+def run(task: CorpusTask, tables: Sequence[pd.DataFrame], shuffle: int | None, name: str) -> list[dict[str, Any]]:
+    """31 jobs on a fresh service: the table of each, and the losses of its trials. Without a shuffle they are cold."""
+    order = range(len(tables)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(tables)).tolist()
+    knowledge = {"knowledge": "off", "contribute": "none"} if shuffle is None else {"knowledge": "own"}
+    jobs: list[dict[str, Any]] = []
+    with running_stack(WARMSTART_SEED_KNOWLEDGE="false") as stack:
+        for place in order:
+            losses = job(stack.client, task, tables[place], knowledge)
+            jobs.append({"table": place, "losses": losses})
+            if shuffle is not None:
+                wait_for(stack.client, len(jobs))
+            print(f"{name}: job {len(jobs)} of {len(tables)}, best {min(losses):.4g}", flush=True)
+    return jobs
 
 
 def job(client: Client, task: CorpusTask, table: pd.DataFrame, knowledge: dict[str, str]) -> list[float]:

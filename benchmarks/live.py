@@ -15,10 +15,7 @@ that warm is worse (or better); what another run of the same job would come to i
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +26,7 @@ from numpy.typing import NDArray
 
 from app.client import Client
 from benchmarks.baselines import loss
+from benchmarks.options import cells_parser
 from benchmarks.quality import warmstart
 from benchmarks.stack import instant, running_stack
 from workers.corpus import CorpusTask, read_tasks, split
@@ -60,14 +58,7 @@ class Pair:
 
 def main() -> None:
     """Run what is missing, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--split", default="bench", choices=["bench", "train"])
-    parser.add_argument("--tasks", nargs="*", help="only these")
-    parser.add_argument("--out", type=Path, default=Path("results/live"))
-    parser.add_argument("--report", action="store_true", help="run nothing")
-    parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
+    parser = cells_parser(__doc__, out="results/live")
     options = parser.parse_args()
     cells = [(task, seed) for seed in options.seeds for task in read_tasks(options.split, options.tasks)]
     pairs = Pairs(options.out, options.seconds)
@@ -110,10 +101,7 @@ class Pairs:
         missing = [(place, cell) for place, cell in enumerate(cells) if not self._has(*cell)]
         if not missing:
             return
-        os.environ["WARMSTART_SEED_KNOWLEDGE"] = "true"
-        with running_stack() as stack:
-            while not stack.client.knowledge()["shared"]["tasks"]:
-                time.sleep(1)
+        with running_stack(WARMSTART_SEED_KNOWLEDGE="true") as stack:
             for place, (task, seed) in missing:
                 for way in SPECS if place % 2 else reversed(SPECS):
                     if self._read_run(task, seed, way) is None:

@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from itertools import product
 from os import killpg
 from pathlib import Path
@@ -39,6 +40,7 @@ from app.client import ClientError
 from benchmarks.baselines import loss
 from benchmarks.made import as_rows
 from benchmarks.memory import PeakMemory
+from benchmarks.options import cells_parser
 from benchmarks.quality import US, warmstart
 from benchmarks.stack import running_stack
 from workers.corpus import CorpusTask, Split, read_tasks, split
@@ -58,15 +60,8 @@ Result = dict[str, Any]  #: "loss", "seconds", "predict_1000_s", "peak_mb"; or "
 
 def main() -> None:
     """Run what is missing, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--split", default="bench", choices=["bench", "train"])
-    parser.add_argument("--tasks", nargs="*", help="only these")
+    parser = cells_parser(__doc__, out="results/peers")
     parser.add_argument("--systems", nargs="*", default=[US, *PEERS], type=_system)
-    parser.add_argument("--out", type=Path, default=Path("results/peers"))
-    parser.add_argument("--report", action="store_true", help="run nothing")
-    parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
     parser.add_argument("--kept", action="store_true", help="where nothing was run here, read benchmarks/measured")
     options = parser.parse_args()
     tasks = list(read_tasks(options.split, options.tasks))
@@ -92,7 +87,7 @@ class Runs:
     """The results of one budget under a folder: `<seconds>s/<task>-<seed>/<system>.json` and `.npy`."""
 
     def __init__(self, folder: Path, seconds: float, *, is_kept: bool = False) -> None:
-        self._out, self._is_kept = folder, is_kept
+        self._given = cache(lambda others: Runs(folder, others, is_kept=is_kept))
         self.folder, self.seconds = folder / f"{seconds:g}s", seconds
         self.measured = _MEASURED / f"{seconds:g}s.json"
         kept = is_kept and self.measured.exists()
@@ -102,7 +97,7 @@ class Runs:
         """What was measured; None if nothing was."""
         name, _, given = system.partition("@")
         if given:
-            return Runs(self._out, float(given), is_kept=self._is_kept).read(task, seed, name)
+            return self._given(float(given)).read(task, seed, name)
         path = self._path(task, seed, system, "json")
         if path.exists():
             result: Result = json.loads(path.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -33,8 +34,8 @@ class Stack:
 
 
 @contextmanager
-def running_stack() -> Iterator[Stack]:
-    """Run `warmstart up` on a free port until the block ends. WARMSTART_ variables reach it as they are.
+def running_stack(**environment: str) -> Iterator[Stack]:
+    """Run `warmstart up` on a free port until the block ends. WARMSTART_ variables reach it as they are, these too.
 
     It ends too when this process is asked to end.
 
@@ -46,7 +47,12 @@ def running_stack() -> Iterator[Stack]:
         command = [sys.executable, "-m", "app.cli", "up", "--port", "0", "--data-dir", str(data)]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=os.environ | environment,
             )
         try:
             state = _wait_until_ready(process, data / "up.json", log)

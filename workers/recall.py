@@ -112,12 +112,19 @@ def _load_leaders(journal: DatabaseJournal, problem: Problem, pinned: JobKnowled
         if about is None:
             continue
         with journal.database.transaction() as session:
-            key = session.get_one(Metamodel, UUID(about["id"])).blob_key
-        try:
-            loaded[name] = get_metamodel(name).load(journal.blobs.path(key))
-        except Exception:  # whatever is wrong with the file: the strategy does without
-            log.exception("a metamodel could not be loaded", metamodel=about)
+            metamodel = session.get_one(Metamodel, UUID(about["id"]))
+        if (leader := load_leader(journal.blobs, metamodel)) is not None:
+            loaded[name] = leader
     return loaded
+
+
+def load_leader(blobs: Blobs, metamodel: Metamodel) -> SearchMetamodel | None:
+    """None if it is of another format, or damaged: its strategy can do without."""
+    try:
+        return get_metamodel(metamodel.name).load(blobs.path(metamodel.blob_key))
+    except Exception:  # whatever is wrong with the file
+        log.exception("a metamodel could not be loaded", metamodel=_named(metamodel))
+        return None
 
 
 def _named(metamodel: Metamodel) -> dict[str, Any]:

@@ -190,23 +190,23 @@ def pack(folder: Path, archive: Path) -> None:
     for fingerprint, line in evaluations:
         if (key := recorded[fingerprint].add(line)) is not None:
             configurations[key] = line["configuration"]
-    trained, shipped = train_embeddings(list(recorded.values()), configurations)
+    learned = [task for task in recorded.values() if not is_replay(task.group)]
+    judged = [task for task in recorded.values() if is_replay(task.group)]
+    trained, shipped = train_embeddings(learned, judged, configurations)
     points = []
     for embedding, about in zip(trained, shipped, strict=True):
         embedding.save(archive / about.file)
         points += [(name, about.file, embedding.embed(task.metafeatures).tolist()) for name, task in known.items()]
-    shipped += train_leaders(list(recorded.values()), configurations, archive)
+    shipped += train_leaders(learned, judged, configurations, archive)
     write_archive(archive, known.values(), evaluations, shipped, points)
     size = sum(path.stat().st_size for path in archive.rglob("*") if path.is_file())
     print(f"{len(known)} tasks, {len(evaluations)} evaluations, {size / 1e6:.1f} MB; {stale} stale ones left out")
 
 
 def train_embeddings(
-    tasks: Sequence[RecordedTask], configurations: Mapping[str, Configuration]
+    learned: Sequence[RecordedTask], judged: Sequence[RecordedTask], configurations: Mapping[str, Configuration]
 ) -> tuple[list[TaskEmbedding], list[ShippedMetamodel]]:
     """Every sort of embedding; the first is champion, unless a later one is proven better on the replay groups."""
-    learned = [task for task in tasks if not is_replay(task.group)]
-    judged = [task for task in tasks if is_replay(task.group)]
     trained = [kind.train(learned) for kind in EMBEDDINGS.values()]
     regrets = [regrets_with(one, learned, judged, configurations) for one in trained]
     verdicts = [judge([task.group for task in judged], regrets[0], each) for each in regrets]
@@ -226,11 +226,15 @@ def train_embeddings(
 
 
 def train_leaders(
-    tasks: Sequence[RecordedTask], configurations: Mapping[str, Configuration], archive: Path
+    learned: Sequence[RecordedTask],
+    judged: Sequence[RecordedTask],
+    configurations: Mapping[str, Configuration],
+    archive: Path,
 ) -> list[ShippedMetamodel]:
-    """Every metamodel that leads searches, for each sort of target; saved. Replayed against its strategy without it."""
-    learned = [task for task in tasks if not is_replay(task.group)]
-    judged = [task for task in tasks if is_replay(task.group)]
+    """Every metamodel that leads searches, for each sort of target: saved, replayed against its strategy without it.
+
+    Whatever comes of that they are champions: who asks for one by name gets it.
+    """
     shipped = []
     for school in (School(sort, learned, judged, configurations) for sort in SORTS):
         for name in METAMODELS:

@@ -24,7 +24,7 @@ from app.knowledge import repository
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel, MetamodelState
 from app.knowledge.training import make_champion
 from app.projects.tables import Project
-from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS, METAMODELS, get_metamodel, leading_role
+from workers.engine.catalog import EMBEDDING_ROLE, LEARNERS, METAMODELS, leading_role
 from workers.engine.meta.embeddings import EMBEDDINGS, TaskEmbedding, load_embedding
 from workers.engine.meta.judging import Verdict, judge, regrets_with
 from workers.engine.meta.leading import SORTS, School
@@ -34,6 +34,7 @@ from workers.engine.space import Space
 from workers.engine.types import Configuration, TaskKind
 from workers.journal import DatabaseJournal
 from workers.placing import place
+from workers.recall import load_leader
 
 if TYPE_CHECKING:
     from workers.engine.meta.metamodel import Metamodel as SearchMetamodel
@@ -136,17 +137,9 @@ class Training:
         if champion is not None and challenger.digest == champion.sha256:
             self._refuse(challenger, "it is what the champion is")
             return
-        reigning = None if champion is None else self._loaded(champion)
+        reigning = None if champion is None else load_leader(self._journal.blobs, champion)
         verdict = school.judge(name, reigning, leader, self._judging(len(school.judged)))
         self._keep(challenger, verdict, verdict.is_won or (reigning is None and verdict.gain >= 0))
-
-    def _loaded(self, champion: Metamodel) -> SearchMetamodel | None:
-        """None if it is of another format, or damaged: then it leads nothing."""
-        try:
-            return get_metamodel(champion.name).load(self._journal.blobs.path(champion.blob_key))
-        except Exception:  # whatever is wrong with the file
-            log.exception("a champion could not be loaded", metamodel=str(champion.id))
-            return None
 
     def _saved(self, metamodel: TaskEmbedding | SearchMetamodel, name: str) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -170,11 +163,12 @@ class Training:
 
         def keep(session: Session) -> UUID:
             leases.hold(session, self._journal.lease)
+            still = _still_share(session, challenger.about)
+            about = challenger.about if still else repository.forgotten(challenger.about)
             same = select(Metamodel).where(Metamodel.role == challenger.role, Metamodel.sha256 == blob.sha256)
             if (known := session.scalars(same.limit(1)).one_or_none()) is not None:
                 self._journal.blobs.delete(blob.key)
-                known.replay = asdict(verdict)
-                known.learned_from = challenger.about if _still_share(session, challenger.about) else _forgotten(known)
+                known.learned_from, known.replay = about, asdict(verdict)
                 return known.id
             latest = select(func.max(Metamodel.version)).where(Metamodel.name == challenger.name)
             metamodel = Metamodel(
@@ -185,11 +179,9 @@ class Training:
                 state=MetamodelState.CHALLENGER,
                 blob_key=blob.key,
                 sha256=blob.sha256,
-                learned_from=challenger.about,
+                learned_from=about,
                 replay=asdict(verdict),
             )
-            if not _still_share(session, challenger.about):
-                metamodel.learned_from = _forgotten(metamodel)
             session.add(metamodel)
             session.flush()
             return metamodel.id
@@ -248,7 +240,7 @@ class Training:
         leases.hold(session, self._journal.lease)
         metamodel = session.get_one(Metamodel, metamodel_id)
         if metamodel.learned_from.get("forgotten") or not _still_share(session, metamodel.learned_from):
-            metamodel.learned_from = _forgotten(metamodel)
+            metamodel.learned_from = repository.forgotten(metamodel.learned_from)
             return False
         make_champion(session, metamodel)
         return True
@@ -290,10 +282,6 @@ def _still_share(session: Session, about: Mapping[str, Any]) -> bool:
         Project.id.in_([UUID(one) for one in about["projects"]]), Project.shares_knowledge
     )
     return len(session.scalars(sharing.with_for_update(read=True)).all()) == len(about["projects"])
-
-
-def _forgotten(metamodel: Metamodel) -> dict[str, Any]:
-    return {**metamodel.learned_from, "forgotten": True}
 
 
 def read_shared(session: Session) -> tuple[list[RecordedTask], dict[str, Configuration]]:

@@ -54,12 +54,13 @@ _KEYS: Final = frozenset(
 
 
 def export_knowledge(session: Session, blobs: Blobs, project_id: UUID) -> bytes:
-    """A zip of what the project's jobs left, with the metamodels in use and where they see the tasks."""
+    """A zip of what the project's jobs left, with the embedding in use and where it sees the tasks."""
     with tempfile.TemporaryDirectory(prefix="ws-export-") as name:
         folder = Path(name)
         (folder / "metamodels").mkdir()
         shipped: dict[UUID, ShippedMetamodel] = {}
-        for metamodel in filter(None, [repository.find_champion(session, EMBEDDING_ROLE)]):  # others hold losses
+        metamodel = repository.find_champion(session, EMBEDDING_ROLE)
+        if metamodel is not None:  # others hold losses of tasks that are not the project's
             file = f"metamodels/{metamodel.name}-{metamodel.version}.safetensors"
             (folder / file).write_bytes(blobs.path(metamodel.blob_key).read_bytes())
             shipped[metamodel.id] = ShippedMetamodel(

@@ -270,7 +270,6 @@ def list_scores(
     learner = KnowledgeEvaluation.evaluation["configuration"]["learner"].astext
     version = KnowledgeEvaluation.evaluation["learner_version"].astext
     told = (key.is_not(None), status.not_in(TELLS_NOTHING), is_told(project_id, scope))
-    evaluations = select(key).join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
     common = (
         select(key)
         .where(KnowledgeEvaluation.task_id.in_(task_ids), key.is_not(None))
@@ -278,7 +277,9 @@ def list_scores(
         .having(func.count(KnowledgeEvaluation.task_id.distinct()) >= tried_by)
     )
     best = (
-        evaluations.where(KnowledgeEvaluation.task_id.in_(task_ids[:winners_of]), score.is_not(None), *told)
+        select(key)
+        .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
+        .where(KnowledgeEvaluation.task_id.in_(task_ids[:winners_of]), score.is_not(None), *told)
         .where(tuple_(learner, version).in_(list(learners.items())))
         .ext(distinct_on(KnowledgeEvaluation.task_id))
         .order_by(KnowledgeEvaluation.task_id, score.desc() if is_greater_better else score, key)
@@ -359,13 +360,18 @@ def stop_sharing(session: Session, project_id: UUID) -> None:
     retire_learned_from(session, project_id)
 
 
+def forgotten(learned_from: Mapping[str, Any]) -> dict[str, Any]:
+    """What a metamodel keeps of its teachers when one of them is gone: it is not to be used again."""
+    return {**learned_from, "forgotten": True}
+
+
 def retire_learned_from(session: Session, project_id: UUID) -> None:
     """Retire metamodels that a project's tasks taught; where one was champion, the latest that none taught is again."""
     taught = Metamodel.learned_from["projects"].contains([str(project_id)])
     for metamodel in session.scalars(select(Metamodel).where(taught).with_for_update()):
         was_champion = metamodel.state == MetamodelState.CHAMPION
         metamodel.state = MetamodelState.RETIRED
-        metamodel.learned_from = {**metamodel.learned_from, "forgotten": True}
+        metamodel.learned_from = forgotten(metamodel.learned_from)
         session.flush()
         if was_champion:
             again = find_untaught(session, metamodel.role)

@@ -10,10 +10,8 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
-from app.blobs import Blobs
-from app.database import Base
 from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.loading import load_archive
 from app.knowledge.repository import TaskDescription
@@ -84,10 +82,7 @@ def make_archive(folder: Path, *, best: str = "nearest_neighbours", champion: st
 def informed(works: Works, tmp_path: Path) -> Iterator[Works]:
     """A store that holds the archive and nothing else."""
     make_archive(tmp_path / "archive")
-    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
-    with works.database.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
-        load_archive(session, Blobs(works.settings.blobs), open_archive(tmp_path / "archive"))
+    works.know(tmp_path / "archive")
     return works
 
 
@@ -136,10 +131,7 @@ def test_a_strategy_that_needs_a_metamodel_has_the_champion_pinned(informed: Wor
 
 def test_the_same_table_again_begins_with_what_won_there(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "archive", best="linear")
-    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
-    with works.database.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
-        load_archive(session, works.blobs, open_archive(tmp_path / "archive"))
+    works.know(tmp_path / "archive")
     run(works, contribute="own")
     space = Space(LEARNERS, TaskKind.MULTICLASS)
     won = space.sample(np.random.default_rng(1), "linear")
@@ -160,10 +152,7 @@ def test_the_same_table_again_begins_with_what_won_there(works: Works, tmp_path:
 @pytest.mark.parametrize("champion", list(EMBEDDINGS))
 def test_tasks_are_near_by_the_champion_that_the_archive_names(works: Works, tmp_path: Path, champion: str) -> None:
     make_archive(tmp_path / "archive", champion=champion)
-    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
-    with works.database.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
-        load_archive(session, works.blobs, open_archive(tmp_path / "archive"))
+    works.know(tmp_path / "archive")
     job_id = run(works, budget={"seconds": None, "trials": 2}, algorithms={"include": QUICK})
     with works.database.transaction() as session:
         states = {row.name: row.state for row in session.scalars(select(Metamodel))}
@@ -229,10 +218,7 @@ def test_a_sample_of_a_known_table_is_of_its_group(informed: Works, tmp_path: Pa
 
 def test_a_store_that_lies_costs_trials_and_not_the_model(works: Works, tmp_path: Path) -> None:
     make_archive(tmp_path / "lies", best="dummy")
-    knowledge = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
-    with works.database.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(knowledge)} CASCADE"))
-        load_archive(session, works.blobs, open_archive(tmp_path / "lies"))
+    works.know(tmp_path / "lies")
     spec = {"algorithms": {"include": QUICK}, "budget": {"seconds": None, "trials": 8}, "contribute": "none"}
     misled, cold = run(works, **spec), run(works, **spec, knowledge="off")
     best = [min(row.loss for row in works.log(job_id) if row.loss is not None) for job_id in (misled, cold)]

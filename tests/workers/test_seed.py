@@ -85,7 +85,7 @@ def test_embeddings_without_a_judge_come_behind_the_plain_one() -> None:
     names = [name for name in map(str, range(40)) if not is_replay(name)]
     losses = {str(place): place / 10 for place in range(6)}
     tasks = [RecordedTask(name, TaskKind.BINARY, {"rows": float(name), "columns": 3.0}, {}, losses) for name in names]
-    trained, shipped = seed.train_embeddings(tasks, {})
+    trained, shipped = seed.train_embeddings(tasks, [], {})
     assert [one.name for one in trained] == [one.name for one in shipped] == list(EMBEDDINGS)
     assert [one.state for one in shipped] == ["champion", *["challenger"] * (len(EMBEDDINGS) - 1)]
     assert {one.learned_from["tasks"] for one in shipped} == {len(names)}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
-from app.database import Base
 from app.jobs.tables import JobState
 from app.knowledge import training
-from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
-from app.knowledge.loading import load_archive
+from app.knowledge.archive import ShippedMetamodel, write_archive
 from app.knowledge.repository import TaskDescription
 from app.knowledge.tables import KnowledgeEmbedding, Metamodel
 from tests.workers.works import Works
@@ -32,11 +31,11 @@ from workers.engine.types import TaskKind
 SORTS = ("nearest_neighbours", "discriminant", "naive_bayes", "elastic_net")
 
 
-def make_archive(folder: Path, groups: int, champion: MetafeatureEmbedding) -> None:
+def make_archive(folder: Path, groups: Sequence[int], champion: MetafeatureEmbedding) -> None:
     rng = np.random.default_rng(0)
     space = Space(LEARNERS, TaskKind.BINARY)
     tasks, evaluations = [], []
-    for number in range(groups):
+    for number in groups:
         sort = number % len(SORTS)
         seen = {"rows": 200.0, "columns": 5.0, "trait": float(sort * 5), "noise": float(rng.normal())}
         name = f"past {number}"
@@ -70,13 +69,6 @@ def blind(metafeatures: tuple[str, ...]) -> MetafeatureEmbedding:
     return MetafeatureEmbedding.train([RecordedTask("g", TaskKind.BINARY, each, {}) for each in seen])
 
 
-def load(works: Works, folder: Path) -> None:
-    names = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
-    with works.database.transaction() as session:
-        session.execute(text(f"TRUNCATE {', '.join(names)} CASCADE"))
-        load_archive(session, works.blobs, open_archive(folder))
-
-
 def train(works: Works) -> UUID:
     with works.database.transaction() as session:
         job_id = training.request_training(session, works.project_id, works.settings).id
@@ -91,10 +83,10 @@ def states(works: Works) -> dict[tuple[str, int], str]:
 
 
 def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(works: Works, tmp_path: Path) -> None:
-    groups = 200
-    assert sum(is_replay(f"past {number}") for number in range(groups)) >= FEWEST_GROUPS
+    groups = range(200)
+    assert sum(is_replay(f"past {number}") for number in groups) >= FEWEST_GROUPS
     make_archive(tmp_path / "archive", groups, blind(("noise",)))  # a champion that sees nothing that matters
-    load(works, tmp_path / "archive")
+    works.know(tmp_path / "archive")
     job = works.job(train(works))
     assert job.state == JobState.SUCCEEDED
     verdict, other, *leaders = job.progress["challengers"]
@@ -104,25 +96,26 @@ def test_a_challenger_that_is_proven_better_takes_over_and_can_be_rolled_back(wo
     assert [(one["name"], one["role"], one["why"]) for one in leaders] == [
         (name, f"{name}-classification", "the first of its role, and no worse than none") for name in METAMODELS
     ]
-    assert states(works) == dict.fromkeys(((name, 1) for name in METAMODELS), "champion") | {
+    before = states(works)
+    assert before == dict.fromkeys(((name, 1) for name in METAMODELS), "champion") | {
         ("metafeatures", 1): "retired",
         ("metafeatures", 2): "champion",
         ("siamese", 1): "challenger",
     }
     with works.database.transaction() as session:
-        assert len(session.scalars(select(KnowledgeEmbedding)).all()) == 2 * groups
+        assert len(session.scalars(select(KnowledgeEmbedding)).all()) == 2 * len(groups)
         names = Metamodel.name == "metafeatures", Metamodel.version == 1
         first = session.scalars(select(Metamodel).where(*names)).one()
         training.promote(session, first.id)
-    after = states(works)
-    assert (after["metafeatures", 1], after["metafeatures", 2]) == ("champion", "retired")
+    assert states(works) == before | {("metafeatures", 1): "champion", ("metafeatures", 2): "retired"}
 
 
 def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: Path) -> None:
-    make_archive(
-        tmp_path / "archive", FEWEST_TASKS, blind(("trait",))
-    )  # a champion that sees what matters and nothing else
-    load(works, tmp_path / "archive")
+    learned, judged = ([number for number in range(200) if is_replay(f"past {number}") == one] for one in (False, True))
+    assert len(judged) >= FEWEST_GROUPS
+    groups = [*learned[: FEWEST_TASKS - 1], *judged]  # too few for networks to learn from
+    make_archive(tmp_path / "archive", groups, blind(("trait",)))  # a champion that sees what matters and nothing else
+    works.know(tmp_path / "archive")
     verdicts = works.job(train(works)).progress["challengers"]
     assert [verdict["name"] for verdict in verdicts] == list(EMBEDDINGS)
     assert not any(verdict["promoted"] for verdict in verdicts)
@@ -131,8 +124,8 @@ def test_a_challenger_that_is_worse_is_kept_and_refused(works: Works, tmp_path: 
 
 
 def test_nothing_is_trained_on_too_little(works: Works, tmp_path: Path) -> None:
-    make_archive(tmp_path / "archive", 5, blind(("trait",)))
-    load(works, tmp_path / "archive")
+    make_archive(tmp_path / "archive", range(5), blind(("trait",)))
+    works.know(tmp_path / "archive")
     job = works.job(train(works))
     assert "are needed" in job.progress["detail"]
     assert states(works) == {("metafeatures", 1): "champion"}

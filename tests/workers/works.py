@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+
 from app.blobs import Blobs
-from app.database import Database
+from app.database import Base, Database
 from app.datasets.service import add_dataset, read_table, store_table
 from app.datasets.upload import Upload
 from app.jobs import journal, service
 from app.jobs.schemas import JobSpec
 from app.jobs.tables import Job
+from app.knowledge.archive import open_archive
+from app.knowledge.loading import load_archive
 from app.models.tables import Model
 from app.projects.tables import Project
 from app.settings import Settings
@@ -50,6 +54,13 @@ class Works:
             add_dataset(session, dataset, self.settings)
         parquet.unlink()
         return dataset.id
+
+    def know(self, folder: Path) -> None:
+        """The store holds this archive and nothing else."""
+        names = [name for name in Base.metadata.tables if "knowledge" in name or name == "metamodels"]
+        with self.database.transaction() as session:
+            session.execute(text(f"TRUNCATE {', '.join(names)} CASCADE"))
+            load_archive(session, self.blobs, open_archive(folder))
 
     def submit(self, **changes: Any) -> UUID:
         """A job of a few quick trials; its seed decides everything."""

@@ -26,20 +26,14 @@ from app.knowledge.repository import (
     TaskDescription,
     find_champion,
     keep_embedding,
-    list_scores,
     pin_knowledge,
     record_job,
-    stop_sharing,
 )
 from app.knowledge.tables import KnowledgeEvaluation, KnowledgeTask, Metamodel
 from app.knowledge.training import train_when_due
 from app.settings import Settings
+from tests.app.knowledge.made import FULL, make_evaluation, make_task
 from workers.engine.meta.evaluations import key_of
-
-
-def _task(fingerprint: str = "f" * 64, **changes: Any) -> TaskDescription:
-    values = {"group": "g", "kind": "binary", "metafeatures": {"rows": 200.0}, "constants": {}, "sketch": b"\x01\x02"}
-    return TaskDescription(fingerprint=fingerprint, **{**values, **changes})
 
 
 def _record(database: Database, job_id: str, task: TaskDescription, losses: list[float]) -> UUID:
@@ -55,7 +49,7 @@ def _evaluation(loss: float) -> dict[str, Any]:
 
 def test_one_task_is_kept_when_two_jobs_ask_the_same(database: Database, submit: Callable[..., Any]) -> None:
     first, second = submit()["id"], submit()["id"]
-    assert _record(database, first, _task(), [0.1, 0.2]) == _record(database, second, _task(), [0.3])
+    assert _record(database, first, make_task(), [0.1, 0.2]) == _record(database, second, make_task(), [0.3])
     with database.transaction() as session:
         assert len(session.scalars(select(KnowledgeTask)).all()) == 1
         assert len(session.scalars(select(KnowledgeEvaluation)).all()) == 3
@@ -63,8 +57,8 @@ def test_one_task_is_kept_when_two_jobs_ask_the_same(database: Database, submit:
 
 def test_evaluations_are_replaced_when_a_job_is_recorded_again(database: Database, submit: Callable[..., Any]) -> None:
     job_id = submit()["id"]
-    _record(database, job_id, _task(), [0.1, 0.2])
-    _record(database, job_id, _task(metafeatures={"rows": 201.0}), [0.4])
+    _record(database, job_id, make_task(), [0.1, 0.2])
+    _record(database, job_id, make_task(metafeatures={"rows": 201.0}), [0.4])
     with database.transaction() as session:
         assert [row.evaluation for row in session.scalars(select(KnowledgeEvaluation))] == [_evaluation(0.4)]
         assert session.scalars(select(KnowledgeTask)).one().metafeatures == {"rows": 201.0}
@@ -77,7 +71,7 @@ def test_projects_keep_tasks_apart_when_fingerprints_are_equal(
     other = make_tenant("other")
     body = {"dataset_id": str(make_dataset(other.project_id)), "target": "income"}
     foreign = client.post("/v1/jobs", json=body, headers=other.write).json()["id"]
-    assert _record(database, submit()["id"], _task(), [0.1]) != _record(database, foreign, _task(), [0.2])
+    assert _record(database, submit()["id"], make_task(), [0.1]) != _record(database, foreign, make_task(), [0.2])
     with database.transaction() as session:
         session.add(KnowledgeTask(fingerprint="s", group="s", kind="binary", metafeatures={}))
     answer = client.get("/v1/knowledge", headers=tenant.read).json()
@@ -92,25 +86,10 @@ def test_evaluations_stay_when_their_job_is_deleted(
     database: Database, client: TestClient, tenant: Any, submit: Callable[..., Any], change_job: Callable[..., None]
 ) -> None:
     job_id = submit()["id"]
-    _record(database, job_id, _task(), [0.1])
+    _record(database, job_id, make_task(), [0.1])
     change_job(job_id, state="succeeded")
     client.delete(f"/v1/jobs/{job_id}", headers=tenant.write)
     assert client.get("/v1/knowledge", headers=tenant.read).json()["own"] == {"tasks": 1, "evaluations": 1}
-
-
-FULL = {"rows": 1.0, "folds": None}
-
-
-def _succeeded(learner: str = "linear") -> dict[str, Any]:
-    """A full evaluation."""
-    return {
-        "configuration": {"learner": learner},
-        "learner_version": "v",
-        "fidelity": FULL,
-        "status": "succeeded",
-        "metrics": {"roc_auc": 0.8},
-        "cpu_seconds": 0.2,
-    }
 
 
 def _past(database: Database, project_id: UUID | None, name: str, point: list[float], **changes: Any) -> UUID:
@@ -129,7 +108,7 @@ def _past(database: Database, project_id: UUID | None, name: str, point: list[fl
         session.add(task)
         session.flush()
         keep_embedding(session, task.id, metamodel.id, point)
-        evaluation = _succeeded()
+        evaluation = make_evaluation()
         session.add(KnowledgeEvaluation(task_id=task.id, configuration_key=key_of(evaluation), evaluation=evaluation))
         return task.id
 
@@ -303,8 +282,8 @@ def test_a_training_is_due_when_enough_was_shared(
 def test_an_archive_with_a_hostile_evaluation_is_refused_whole(
     database: Database, client: TestClient, tenant: Any, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    description = _task("f", metafeatures={"rows": 5.0})
-    good = _succeeded()
+    description = make_task("f", metafeatures={"rows": 5.0})
+    good = make_evaluation()
     write_archive(tmp_path, [description], [("f", good)])
     table = pq.read_table(tmp_path / "evaluations" / "linear-v.parquet")
     hostile = table.set_column(1, "evaluation", pa.array([json.dumps(good | change)]))
@@ -321,81 +300,3 @@ def test_an_archive_with_a_hostile_evaluation_is_refused_whole(
     answer = client.post("/v1/knowledge:import", content=body.getvalue(), headers=tenant.write)
     assert answer.status_code == 422, answer.text
     assert client.get("/v1/knowledge", headers=tenant.read).json()["own"] == {"tasks": 0, "evaluations": 0}
-
-
-def test_what_one_job_keeps_to_its_project_is_not_told_when_another_shares_the_task(
-    database: Database, tenant: Any, make_tenant: Callable[[str], Any], submit: Callable[..., Any]
-) -> None:
-    other = make_tenant("other")
-    jobs = [submit()["id"] for _ in range(2)]
-    for job_id, is_shared, learner in zip(jobs, (False, True), ("linear", "svm"), strict=True):
-        evaluation = _succeeded(learner)
-        with database.transaction() as session:
-            job = session.get(Job, UUID(job_id))
-            task_id = record_job(session, job, _task(), [evaluation], is_shared=is_shared)
-
-    def told(project_id: UUID, scope: str) -> int:
-        with database.transaction() as session:
-            return len(
-                list_scores(
-                    session,
-                    project_id,
-                    scope,
-                    [task_id],
-                    "roc_auc",
-                    tried_by=1,
-                    winners_of=0,
-                    learners={},
-                    is_greater_better=True,
-                )
-            )
-
-    assert told(tenant.project_id, "own") == 2
-    assert told(other.project_id, "shared") == 1
-    assert told(other.project_id, "own") == 0
-    with database.transaction() as session:
-        stop_sharing(session, tenant.project_id)
-    assert told(other.project_id, "shared") == 0
-
-
-@pytest.mark.parametrize(
-    ("metric", "is_greater_better", "won"), [("roc_auc", True, "svm"), ("log_loss", False, "linear")]
-)
-def test_a_tasks_winner_is_the_best_of_what_the_asking_project_may_see(
-    database: Database,
-    tenant: Any,
-    make_tenant: Callable[[str], Any],
-    submit: Callable[..., Any],
-    metric: str,
-    is_greater_better: bool,
-    won: str,
-) -> None:
-    other = make_tenant("other")
-    found = {"linear": {"roc_auc": 0.7, "log_loss": 0.3}, "svm": {"roc_auc": 0.8, "log_loss": 0.4}}
-    private = {"roc_auc": 0.9, "log_loss": 0.1}
-    with database.transaction() as session:
-        shared, kept = (session.get(Job, UUID(submit()["id"])) for _ in range(2))
-        evaluations = [_succeeded(learner) | {"metrics": metrics} for learner, metrics in found.items()]
-        task_id = record_job(session, shared, _task(), evaluations, is_shared=True)
-        record_job(session, kept, _task(), [_succeeded("catboost") | {"metrics": private}])
-
-    def winners(project_id: UUID, **known: str) -> list[float]:
-        with database.transaction() as session:
-            rows = list_scores(
-                session,
-                project_id,
-                "shared",
-                [task_id],
-                metric,
-                tried_by=3,
-                winners_of=1,
-                learners=known,
-                is_greater_better=is_greater_better,
-            )
-        return [row[2] for row in rows]
-
-    everything = dict.fromkeys((*found, "catboost"), "v")
-    assert winners(tenant.project_id, **everything) == [private[metric]]
-    assert winners(other.project_id, **everything) == [found[won][metric]]
-    assert winners(tenant.project_id, **dict.fromkeys(found, "v")) == [found[won][metric]]
-    assert winners(tenant.project_id, **dict.fromkeys(everything, "of before")) == []

@@ -56,12 +56,16 @@ class Attempts:
             return None
         names = list(order)
         weights = likeness[rows]
-        logs = fill(np.log(matrix[np.ix_(rows, columns)] + OFFSET))
+        observed = np.log(matrix[rows] + OFFSET)
+        filled = fill(observed[:, columns])
         learners = [str(configurations[name]["learner"]) for name in names]
-        added = _winners(np.log(matrix[rows] + OFFSET), int((rows < winners).sum()), columns, learners)
-        logs = np.column_stack([logs, *(_guessed(logs, columns, each, learners) for each in added)])
-        columns = np.array([*columns, *(each.column for each in added)], dtype=np.intp)
-        filled = np.exp(logs) - OFFSET
+        for column in _winners(observed, int((rows < winners).sum()), columns, learners):
+            same = [place for place, other in enumerate(columns) if learners[other] == learners[column]]
+            elsewhere = filled[:, same].min(axis=1) + _ELSEWHERE
+            own = observed[:, column]
+            filled = np.column_stack([filled, np.where(np.isnan(own), elsewhere, own)])
+            columns = np.append(columns, column)
+        filled = np.exp(filled) - OFFSET
         past = Past(
             [configurations[names[column]] for column in columns],
             np.maximum(filled, 0.0),
@@ -71,32 +75,18 @@ class Attempts:
         return past, rows
 
 
-@dataclass(frozen=True)
-class _Winner:
-    """A task's best configuration, which too few have tried for others to be guessed from what it did on them."""
+def _winners(observed: Array, first: int, columns: NDArray[np.intp], learners: Sequence[str]) -> list[int]:
+    """Columns that few tried and that are the best of one of the first rows; of learners of which something is common.
 
-    column: int
-    known: dict[int, float]  #: log losses by row
-
-
-def _winners(logs: Array, first: int, columns: NDArray[np.intp], learners: Sequence[str]) -> list[_Winner]:
-    """Of the first rows, where they beat all that is common; of learners of which something is common."""
+    Args:
+        observed: (tasks, configurations) log losses, NaN where nobody tried.
+        first: rows.
+        columns: that are common.
+        learners: of every configuration.
+    """
     common, known = set(columns.tolist()), {learners[column] for column in columns}
-    found: dict[int, _Winner] = {}
-    for row in logs[:first]:
-        best = int(np.nanargmin(row))
-        if best not in common and learners[best] in known and best not in found:
-            told = np.flatnonzero(~np.isnan(logs[:, best]))
-            found[best] = _Winner(best, {int(place): float(logs[place, best]) for place in told})
-    return list(found.values())
-
-
-def _guessed(logs: Array, columns: NDArray[np.intp], winner: _Winner, learners: Sequence[str]) -> Array:
-    """(tasks,) of a winner: what it did where it was tried, elsewhere a little worse than the best of its learner."""
-    same = [place for place, column in enumerate(columns) if learners[column] == learners[winner.column]]
-    guessed = np.asarray(logs[:, same].min(axis=1) + _ELSEWHERE)
-    guessed[list(winner.known)] = list(winner.known.values())
-    return guessed
+    best = dict.fromkeys(int(np.nanargmin(row)) for row in observed[:first])
+    return [column for column in best if column not in common and learners[column] in known]
 
 
 def _dense(tried: NDArray[np.bool_], fewest: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
