@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,15 @@ from app.settings import Settings
 from workers.engine.catalog import LEARNERS
 from workers.engine.errors import TaskError
 from workers.engine.fit import Plan
-from workers.engine.table.load import TypedTable, load_groups, load_table, load_target, load_times, load_weights
+from workers.engine.table.load import (
+    Target,
+    TypedTable,
+    load_groups,
+    load_table,
+    load_target,
+    load_times,
+    load_weights,
+)
 from workers.engine.types import Budget, Limits, Scheme, Task, TaskKind, Validation
 from workers.journal import DatabaseJournal
 from workers.resources import slot_cores, slot_memory_mb
@@ -56,20 +65,9 @@ def load_problem(settings: Settings, journal: DatabaseJournal) -> Problem:
     path = journal.blobs.path(dataset.blob_key)
     if not path.exists():
         raise TaskError("The dataset of this job has been deleted.")
-    kind, target = TaskKind(spec["kind"]), spec["target"]
-    columns, features, validation = dataset.columns, spec["features"], spec["validation"]
-    read = load_target(path, columns, target, kind, positive_class=spec.get("positive_class"))
-    names = (spec["weights_column"], validation["group_column"], validation["time_column"])
-    table = load_table(
-        path,
-        columns,
-        include=features["include"],
-        exclude=features["exclude"],
-        kinds=features["kinds"],
-        reserved=(target, *names),
-        mask=read.mask,
-    )
-    weights, groups, times = names
+    columns = dataset.columns
+    table, read = read_question(spec, columns, path)
+    weights, groups, times = _reserved(spec)
     return Problem(
         table=table,
         y=read.y,
@@ -79,10 +77,50 @@ def load_problem(settings: Settings, journal: DatabaseJournal) -> Problem:
         groups=None if groups is None else load_groups(path, columns, groups, read.mask),
         times=None if times is None else load_times(path, columns, times, read.mask),
         dataset_sha256=dataset.sha256,
-        target_place=[info["name"] for info in columns].index(target),
+        target_place=[info["name"] for info in columns].index(spec["target"]),
         knowledge=spec.get("knowledge", "shared"),
         contribute=spec.get("contribute", "own"),
     )
+
+
+def read_question(
+    spec: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], path: Path, rows: int | None = None
+) -> tuple[TypedTable, Target]:
+    """Features and target of a resolved spec.
+
+    Args:
+        spec: what is asked.
+        columns: the dataset's list.
+        path: the stored table.
+        rows: a random sample of so many at most.
+
+    Raises:
+        TaskError: the table can't answer the question.
+    """
+    target, features = spec["target"], spec["features"]
+    read = load_target(path, columns, target, TaskKind(spec["kind"]), positive_class=spec.get("positive_class"))
+    if rows is not None and len(read.y) > rows:
+        kept = np.zeros(len(read.y), dtype=np.bool_)
+        kept[np.random.default_rng(0).choice(len(read.y), rows, replace=False)] = True
+        mask = read.mask.copy()
+        mask[np.flatnonzero(mask)[~kept]] = False
+        read = read._replace(y=read.y[kept], mask=mask)
+    table = load_table(
+        path,
+        columns,
+        include=features["include"],
+        exclude=features["exclude"],
+        kinds=features["kinds"],
+        reserved=(target, *_reserved(spec)),
+        mask=read.mask,
+    )
+    return table, read
+
+
+def _reserved(spec: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Columns of weights, groups and times."""
+    validation = spec["validation"]
+    return spec["weights_column"], validation["group_column"], validation["time_column"]
 
 
 def read_task(spec: Mapping[str, Any], classes: tuple[str, ...]) -> Task:

@@ -1,14 +1,15 @@
 """Seed knowledge: the engine's configurations evaluated on real public tasks, so that the first job is warm.
 
     make bench-install
-    python -m workers.seed data/seed --from app/knowledge/seed --configurations 40
+    python -m workers.seed data/seed --from app/knowledge/seed --configurations 56
     python -m workers.seed data/seed --pack app/knowledge/seed
 
 Every task of the corpus's train split, one a group first, gets the same list of configurations: all hand-written
-defaults, then random ones drawn once a kind of task. Beyond the first 40 it gets its own, by turns neighbours of a
-default and random ones, which show what values do. Three folds of at most 2,000 rows, at most 20 s a trial. A task is
-a file of lines, an evaluation each, as a finished job leaves them; what is there and of the present space is not done
-again, so that the build can be stopped at any time. Bench tasks never enter.
+defaults, random ones drawn once a kind of task up to 40, then those that `workers/shortlist.py` has chosen. Beyond
+these it gets its own, by turns neighbours of a default and random ones, which show what values do. Three folds of at
+most 2,000 rows, at most 20 s a trial. A task is a file of lines, an evaluation each, as a finished job leaves them;
+what is there and of the present space is not done again, so that the build can be stopped at any time. Bench tasks
+never enter.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ FOLDS = 3
 TRIAL_SECONDS = 20.0
 RECIPE = 1  #: raised when evaluations mean something else: rows, folds or time
 _MEMORY_MB = 3_000
-SHARED = 40  #: configurations that all tasks of a kind have tried
+FIRST = 40  #: configurations that all tasks of a kind try before the shortlist
+SHORTLIST = Path(__file__).with_name("shortlist.json")
 _SEED = 20_261_127  # of the shared random configurations
 
 
@@ -59,7 +61,7 @@ def main() -> None:
     """Build, saving as it goes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--configurations", type=int, default=40, help="of each task")
+    parser.add_argument("--configurations", type=int, default=56, help="of each task")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no task later")
@@ -81,7 +83,8 @@ def main() -> None:
         started = time.monotonic()
         path = options.folder / f"{task.name}.jsonl"
         try:
-            done = build(task, partial(load, task, with_unit=True), path, options.configurations, options.cores)
+            wanted = proposals(Space(LEARNERS, TaskKind(task.kind)), task.name, options.configurations)
+            done = build(task, partial(load, task, with_unit=True), path, wanted, options.cores)
         except Exception as error:  # whatever one odd table does, the others are built
             print(f"{number + 1} of {len(tasks)}  {task.name:<28}left out: {error!r}", flush=True)
             continue
@@ -103,14 +106,9 @@ def one_a_group_first(tasks: Iterable[CorpusTask]) -> Iterator[CorpusTask]:
 
 def proposals(space: Space, task: str, count: int) -> list[Proposal]:
     """Those that all tasks of a kind share, then the task's own. A longer list begins with the shorter one."""
-    defaults = [Proposal(configuration=one, source=Source.DEFAULT) for one in space.defaults()]
-    chosen = {canonical(one.configuration): one for one in defaults}
+    chosen = {canonical(one.configuration): one for one in shared(space)}
+    near = space.defaults()
     names = [name for name in space.learners if name != "dummy"]
-    rng = np.random.default_rng(_SEED)
-    while len(chosen) < SHARED:
-        one = space.sample(rng, names[len(chosen) % len(names)])
-        chosen.setdefault(canonical(one), Proposal(configuration=one, source=Source.RANDOM))
-    near = [one.configuration for one in defaults if one.configuration["learner"] in names]
     rng = np.random.default_rng([_SEED, *hashlib.sha256(task.encode()).digest()])
     while len(chosen) < count:
         if len(chosen) % 2:
@@ -121,20 +119,45 @@ def proposals(space: Space, task: str, count: int) -> list[Proposal]:
     return list(chosen.values())[:count]
 
 
-def build(task: CorpusTask, read: Callable[[], pd.DataFrame], path: Path, count: int, cores: int) -> int:
+def shared(space: Space) -> list[Proposal]:
+    """What all tasks of a kind try."""
+    return [*first_ones(space), *_shortlisted(space)]
+
+
+def first_ones(space: Space) -> list[Proposal]:
+    """Defaults, then random ones, the same for all tasks of a kind."""
+    chosen = {canonical(one): Proposal(configuration=one, source=Source.DEFAULT) for one in space.defaults()}
+    names = [name for name in space.learners if name != "dummy"]
+    rng = np.random.default_rng(_SEED)
+    while len(chosen) < FIRST:
+        one = space.sample(rng, names[len(chosen) % len(names)])
+        chosen.setdefault(canonical(one), Proposal(configuration=one, source=Source.RANDOM))
+    return list(chosen.values())
+
+
+def _shortlisted(space: Space) -> list[Proposal]:
+    """Those chosen for this sort of target; none that this space has no longer."""
+    sort = "classification" if space.kind.is_classification else "regression"
+    chosen = json.loads(SHORTLIST.read_text())[sort] if SHORTLIST.exists() else []
+    return [Proposal(configuration=one, source=Source.RANDOM) for one in chosen if space.has(one)]
+
+
+def build(
+    task: CorpusTask, read: Callable[[], pd.DataFrame], path: Path, wanted: Sequence[Proposal], cores: int
+) -> int:
     """Evaluate what is missing on one task; how many trials that took.
 
     Args:
         task: of the corpus.
         read: makes its table, if anything is missing.
         path: file of lines; damaged last lines, as of a killed build, are dropped, and so is what is stale.
-        count: configurations wanted.
+        wanted: what to evaluate.
         cores: trials side by side.
     """
     space = Space(LEARNERS, TaskKind(task.kind))
     known = [line for line in read_lines(path) if is_current(line, space)]
     done = {canonical(line["configuration"]) for line in known}
-    missing = [one for one in proposals(space, task.name, count) if canonical(one.configuration) not in done]
+    missing = [one for one in wanted if canonical(one.configuration) not in done]
     if not missing:
         return 0
     whole = path.with_suffix(".partial")

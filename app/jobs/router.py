@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from app.database import Database
 from app.dependencies import BlobsDep, SessionDep, SettingsDep
-from app.errors import NotFound
+from app.errors import AppError, NotFound
 from app.http import Responses, digest_etag, is_match, make_etag, read_wait
 from app.jobs import repository, service
 from app.jobs.schemas import (
@@ -27,10 +28,15 @@ from app.jobs.schemas import (
 )
 from app.jobs.tables import JobState
 from app.jobs.watch import JobWatch
+from app.knowledge.forecast import Forecast, foretell
+from app.knowledge.tables import Metamodel
 from app.pagination import Page, PageDep, make_page
+from app.predictions.forward import PredictorClient
 from app.security import Caller, ReadCaller, WriteCaller
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_log = structlog.get_logger(__name__)
 
 _RETRY_MS = 2000
 _NOT_MODIFIED: Responses = {304: {"description": "Not changed since If-None-Match"}}
@@ -64,11 +70,29 @@ def submit_job(
 
 
 @router.post(":validate")
-def validate_job(
-    body: JobSpec, session: SessionDep, settings: SettingsDep, blobs: BlobsDep, caller: ReadCaller
+async def validate_job(
+    body: JobSpec, request: Request, settings: SettingsDep, blobs: BlobsDep, caller: ReadCaller
 ) -> JobValidation:
-    """Check a spec without running it: the same errors, the filled-in spec, alerts and expected cost."""
-    return service.validate_job(session, caller.project_id, body, settings, blobs)
+    """Check a spec without running it: the same errors, the filled-in spec, alerts, expected cost and score."""
+    database: Database = request.app.state.database
+    predictor: PredictorClient = request.app.state.predictor
+
+    def check() -> tuple[JobValidation, dict[str, Any] | None]:
+        with database.transaction() as session:
+            return service.validate_job(session, caller.project_id, body, settings, blobs)
+
+    def ask(seen: dict[str, Any], metamodel: UUID) -> Forecast:
+        with database.transaction() as session:
+            return foretell(session, caller.project_id, found.spec, session.get_one(Metamodel, metamodel), seen)
+
+    found, question = await run_in_threadpool(check)
+    if question is not None:
+        try:
+            seen = await predictor.describe(question)
+            found.knowledge = await run_in_threadpool(ask, seen, UUID(question["metamodel"]["id"]))
+        except AppError as error:  # the rest of the answer is as good without it
+            _log.warning("nothing was foretold", reason=error.detail)
+    return found
 
 
 @router.get("", responses=_NOT_MODIFIED, response_model=Page[JobSummary])

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from app.jobs.tables import Job, JobState, TrialRow
+from app.knowledge.forecast import Forecast
 from app.text import ColumnName, Name
 from workers.engine.types import ColumnKind, Scheme, TaskKind
 
@@ -205,6 +206,9 @@ class JobValidation(BaseModel):
     spec: dict[str, Any] = Field(description="Every default filled in.")
     alerts: list[Alert]
     cost: Cost
+    knowledge: Forecast | None = Field(
+        description="What past tasks say; null: the spec has it off, or nothing is known, or no predictor answers."
+    )
 
 
 class TrialRead(BaseModel):

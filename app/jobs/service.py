@@ -17,9 +17,11 @@ from app.jobs.preflight import list_alerts, predict_cost
 from app.jobs.schemas import JobExtend, JobRead, JobSpec, JobValidation, Leaderboard, LeaderboardRow
 from app.jobs.spec import resolve_spec
 from app.jobs.tables import Job, JobState
+from app.knowledge.repository import find_champion
 from app.projects.repository import find_project
 from app.projects.service import effective_quotas
 from app.settings import Settings
+from workers.engine.catalog import EMBEDDING_ROLE
 
 _LEADERBOARD_ROWS = 1000
 
@@ -37,13 +39,27 @@ def submit_job(session: Session, project_id: UUID, spec: JobSpec, settings: Sett
     return _enqueue(session, job, settings)
 
 
-def validate_job(session: Session, project_id: UUID, spec: JobSpec, settings: Settings, blobs: Blobs) -> JobValidation:
-    """What `submit_job` would do: the same errors, nothing queued."""
+def validate_job(
+    session: Session, project_id: UUID, spec: JobSpec, settings: Settings, blobs: Blobs
+) -> tuple[JobValidation, dict[str, Any] | None]:
+    """What `submit_job` would do: the same errors, nothing queued; and what a predictor needs to describe the task."""
     dataset = _dataset(session, project_id, spec.dataset_id)
     resolved = resolve_spec(spec, dataset, settings)
-    return JobValidation(
-        spec=resolved, alerts=list_alerts(resolved, dataset, blobs), cost=predict_cost(resolved, dataset)
+    found = JobValidation(
+        spec=resolved,
+        alerts=list_alerts(resolved, dataset, blobs),
+        cost=predict_cost(resolved, dataset),
+        knowledge=None,
     )
+    champion = None if resolved["knowledge"] == "off" else find_champion(session, EMBEDDING_ROLE)
+    if champion is None:
+        return found, None
+    return found, {
+        "spec": resolved,
+        "columns": dataset.columns,
+        "blob_key": dataset.blob_key,
+        "metamodel": {"id": str(champion.id), "name": champion.name, "blob_key": champion.blob_key},
+    }
 
 
 def get_job(session: Session, project_id: UUID, job_id: UUID) -> JobRead:

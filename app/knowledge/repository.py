@@ -292,6 +292,26 @@ def list_scores(
     ).all()
 
 
+def list_best_scores(
+    session: Session, project_id: UUID, scope: str, task_ids: Sequence[UUID], metric: str, *, is_greater_better: bool
+) -> dict[UUID, float]:
+    """The best score of each of these tasks at full fidelity, where there is one."""
+    score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
+    best = func.max(score) if is_greater_better else func.min(score)
+    query = (
+        select(KnowledgeEvaluation.task_id, best)
+        .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
+        .where(
+            KnowledgeEvaluation.task_id.in_(task_ids),
+            KnowledgeEvaluation.configuration_key.is_not(None),
+            score.is_not(None),
+            is_told(project_id, scope),
+        )
+        .group_by(KnowledgeEvaluation.task_id)
+    )
+    return dict(session.execute(query).all())
+
+
 def list_configurations(session: Session, keys: Collection[str]) -> list[Row[str, dict[str, Any], str]]:
     """(key, configuration, learner version) of these keys."""
     wanted = func.unnest(cast(list(keys), ARRAY(TEXT))).table_valued("key", name="wanted").render_derived()

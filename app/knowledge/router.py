@@ -11,13 +11,13 @@ from fastapi.concurrency import run_in_threadpool
 from app.dependencies import BlobsDep, SessionDep, SettingsDep
 from app.http import Responses
 from app.knowledge import exchange, repository, service, training
+from app.knowledge.forecast import Similar
 from app.knowledge.schemas import (
     JobKnowledgeRead,
     KnowledgeCount,
     KnowledgeRead,
     KnowledgeTaskRead,
     MetamodelRead,
-    Similar,
     TrainingRead,
 )
 from app.pagination import Page, PageDep, make_page

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.jobs.schemas import JobError
 from app.jobs.tables import Job, JobState
+from app.knowledge.forecast import Similar
 from app.knowledge.tables import Metamodel
 from workers.engine.types import TaskKind
 
@@ -37,16 +38,6 @@ class KnowledgeTaskRead(BaseModel):
     metafeatures: dict[str, float | None]
     evaluations: int
     created_at: datetime
-
-
-class Similar(BaseModel):
-    """A past task near another one."""
-
-    task_id: UUID
-    own: bool = Field(description="Of the caller's project; else shared, or shipped with the package.")
-    kind: TaskKind
-    distance: float = Field(ge=0)
-    shared_traits: list[str] = Field(description="Metafeatures in which the two are most alike.")
 
 
 class Neighbour(Similar):

@@ -12,7 +12,8 @@ from app.errors import NotFound
 from app.jobs import repository as jobs
 from app.jobs.tables import Job, TrialRow
 from app.knowledge import repository
-from app.knowledge.schemas import JobKnowledgeRead, Similar, SourceRead
+from app.knowledge.forecast import Similar
+from app.knowledge.schemas import JobKnowledgeRead, SourceRead
 from app.knowledge.traits import shared_traits
 from workers.engine.catalog import EMBEDDING_ROLE
 from workers.engine.types import Fidelity, TaskKind

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -42,7 +44,7 @@ class PredictorClient:
             Unavailable: no predictor answers.
             BundleReplaced: nothing lies under the blob key.
         """
-        answer = await self._post(query, body)
+        answer = await self._post("/predict", query, body)
         if answer.status_code == 200:
             return answer.content
         if answer.status_code == 410:
@@ -51,12 +53,29 @@ class PredictorClient:
             raise TooLarge("The body is over its limit.")
         raise _as_error(answer)
 
-    async def _post(self, query: Mapping[str, str], body: bytes) -> httpx.Response:
+    async def describe(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Metafeatures, constants and embedding of a task.
+
+        Args:
+            asked: `spec`, resolved; `columns` and `blob_key` of its dataset; `metamodel`, name and blob key.
+
+        Raises:
+            AppError: nothing came of it.
+        """
+        answer = await self._post("/describe", {}, json.dumps(asked).encode())
+        if answer.status_code == 200:
+            found: dict[str, Any] = answer.json()
+            return found
+        if answer.status_code in _ERRORS:
+            raise _as_error(answer)
+        raise AppError("The predictor failed; the log says why.", code="prediction_failed")
+
+    async def _post(self, path: str, query: Mapping[str, str], body: bytes) -> httpx.Response:
         if not self._is_configured:
             raise Unavailable("No predictor is configured: set WARMSTART_PREDICTOR_URL.")
         for attempt in range(_ATTEMPTS):
             try:
-                return await self._client.post("/predict", params=query, content=body)
+                return await self._client.post(path, params=query, content=body)
             except (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
                 if attempt == _ATTEMPTS - 1:
                     raise Unavailable("No predictor answers right now; try again.") from error

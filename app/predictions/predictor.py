@@ -1,4 +1,5 @@
-"""The predictor: a process that holds bundles and answers the API. It trusts its caller: never expose it."""
+"""The predictor: a process that holds bundles, looks at tables, and answers the API. It trusts its caller: never
+expose it."""
 
 from __future__ import annotations
 
@@ -76,10 +77,14 @@ def create_child() -> Starlette:
 
 
 def create_predictor(settings: Settings | None = None) -> Starlette:
-    """The app: POST /predict?blob_key=&sha256=&model_id=&model_version=, GET /healthz."""
+    """The app: POST /predict?blob_key=&sha256=&model_id=&model_version=, POST /describe, GET /healthz."""
     settings = settings or get_settings()
     app = Starlette(
-        routes=[Route("/predict", _predict, methods=["POST"]), Route("/healthz", _health)],
+        routes=[
+            Route("/predict", _predict, methods=["POST"]),
+            Route("/describe", _describe, methods=["POST"]),
+            Route("/healthz", _health),
+        ],
         exception_handlers={AppError: _answer_error},
         lifespan=_lifespan,
         max_body_size=settings.predict_body_max_bytes,
@@ -88,6 +93,7 @@ def create_predictor(settings: Settings | None = None) -> Starlette:
     app.state.blobs = Blobs(settings.blobs)
     app.state.cache = BundleCache(settings.predictor_cache_mb * 1_000_000, _load)
     app.state.threads = anyio.CapacityLimiter(_THREADS)
+    app.state.describing = anyio.CapacityLimiter(1)  # a table in memory at a time
     return app
 
 
@@ -128,6 +134,27 @@ def _answer(state: Any, query: Mapping[str, str], body: bytes) -> bytes:
         raise InvalidRequest(_encodable(str(problem)), errors=errors, code="invalid_rows") from problem
     about = {"model_id": query["model_id"], "model_version": int(query["model_version"])}
     return json.dumps({**about, **predicted}).encode()
+
+
+async def _describe(request: Request) -> Response:
+    body = await request.body()
+    state = request.app.state
+    answer = await anyio.to_thread.run_sync(_look, state, json.loads(body), limiter=state.describing)
+    return Response(json.dumps(answer), media_type="application/json")
+
+
+def _look(state: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the task of a resolved spec lies among past ones."""
+    from workers.description import foresee
+    from workers.engine.errors import TaskError
+    from workers.engine.meta.embeddings import load_embedding
+
+    metamodel = asked["metamodel"]
+    embedding = load_embedding(metamodel["name"], state.blobs.path(metamodel["blob_key"]))
+    try:
+        return foresee(asked["spec"], asked["columns"], state.blobs.path(asked["blob_key"]), embedding)
+    except TaskError as error:
+        raise InvalidRequest(str(error)) from error
 
 
 def _find_model(state: Any, query: Mapping[str, str]) -> Any:
