@@ -85,3 +85,18 @@ def test_a_neighbours_winner_counts_though_nobody_else_has_tried_it() -> None:
     assert (past.losses[untried, 6] > past.losses[untried, :6].min(axis=1)).all()
     assert past.seconds is not None
     assert past.seconds.shape == past.losses.shape
+
+
+def test_hundreds_of_configurations_leave_those_that_most_have_tried() -> None:
+    rng = np.random.default_rng(2)
+    names = [f"c{place:03}" for place in range(300)]
+    configurations = {name: {"learner": "linear", "alpha": place} for place, name in enumerate(names)}
+    tried = rng.random((60, 300)) < np.linspace(0.9, 0.2, 300)
+    tasks, columns = np.nonzero(tried)
+    made = Attempts(
+        tasks.tolist(), [names[column] for column in columns], rng.random(len(tasks)).tolist(), [1.0] * len(tasks)
+    ).to_past(configurations, np.ones(60))
+    assert made is not None
+    kept = [configuration["alpha"] for configuration in made[0].configurations]
+    assert len(kept) == 128
+    assert tried[:, kept].sum(axis=0).min() >= np.delete(tried, kept, axis=1).sum(axis=0).max()
