@@ -102,7 +102,7 @@ class Client:
 
     def validate(self, spec: Mapping[str, Any]) -> Json:
         """What a spec would do, without doing it."""
-        return self._json("POST", "/v1/jobs:validate", json=dict(spec))
+        return self._json("POST", "/v1/jobs:validate", json=dict(spec), is_safe=True)
 
     def job(self, job_id: str) -> Json:
         """A job."""

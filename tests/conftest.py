@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import skops.io  # noqa: F401 - see below
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import make_url, text
 
 from app.database import Base, Database
@@ -22,6 +23,9 @@ from app.settings import Settings
 from benchmarks.stack import Stack, running_stack
 
 os.environ.setdefault("WARMSTART_SEED_KNOWLEDGE", "false")  # what a test knows it brings itself
+
+hypothesis_settings.register_profile("shared machine", deadline=None)
+hypothesis_settings.load_profile("shared machine")
 
 # skops looks through all modules when it is first imported. In the midst of a test's request, far down the stack,
 # pytest has failed to rewrite a module that woke up by that; here it is safe.

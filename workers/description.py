@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from app.knowledge.repository import TaskDescription
@@ -21,7 +22,8 @@ from workers.engine.table.load import TypedTable
 from workers.engine.types import TaskKind
 from workers.problem import Problem, read_question
 
-_ROWS = 20_000  # of a table that are read before a job runs: while it does, all are
+#: Of a table that is looked at before a job runs; a job looks at all of it.
+_ROWS, _CELLS = (1_000, 20_000), 4_000_000
 
 
 def describe(problem: Problem) -> TaskDescription:
@@ -41,18 +43,26 @@ def describe(problem: Problem) -> TaskDescription:
 
 
 def foresee(
-    spec: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], path: Path, embedding: TaskEmbedding
+    spec: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], path: Path, n_rows: int, embedding: TaskEmbedding
 ) -> dict[str, Any]:
     """What is known of a resolved spec's task before a job runs: metafeatures, constants, and where it lies.
+
+    Large tables are sampled, so that the numbers are near those that a job would find.
+
+    Args:
+        spec: what is asked.
+        columns: the dataset's list.
+        path: the stored table.
+        n_rows: that have a target.
+        embedding: places the task.
 
     Raises:
         TaskError: the table can't answer the question.
     """
-    kind = TaskKind(spec["kind"])
-    table, read = read_question(spec, columns, path, rows=_ROWS)
-    task = describe_task(table, read.y, kind, read.classes, fingerprint="", group="")
-    place = [float(number) for number in embedding.embed(task.metafeatures)]
-    return {"metafeatures": dict(task.metafeatures), "constants": dict(task.constants), "embedding": place}
+    kind, most = TaskKind(spec["kind"]), int(np.clip(_CELLS // len(columns), *_ROWS))
+    table, read = read_question(spec, columns, path, rows=most)
+    seen, constants = _look(table, read.y, kind, read.classes, n_rows)
+    return {"metafeatures": seen, "constants": constants, "embedding": embedding.embed(seen).tolist()}
 
 
 def describe_task(
@@ -65,13 +75,22 @@ def describe_task(
     group: str,
 ) -> TaskDescription:
     """A table with its target, as knowledge keeps it."""
-    encoder = shipped_encoder()
-    numbers = {} if encoder is None else encoder.encode(read_sample(table.columns, table.schema, y, kind))
+    seen, constants = _look(table, y, kind, classes)
     return TaskDescription(
         fingerprint=fingerprint,
         group=group,
         kind=kind,
-        metafeatures=metafeatures(table.columns, table.schema, y, kind) | numbers,
-        constants=constant_scores(y, kind, len(classes)),
+        metafeatures=seen,
+        constants=constants,
         sketch=sketch(table.columns, table.schema, y, classes),
     )
+
+
+def _look(
+    table: TypedTable, y: NDArray[Any], kind: TaskKind, classes: tuple[str, ...], n_rows: int | None = None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Metafeatures, the set encoder's numbers among them, and what constants score."""
+    encoder = shipped_encoder()
+    numbers = {} if encoder is None else encoder.encode(read_sample(table.columns, table.schema, y, kind))
+    seen = metafeatures(table.columns, table.schema, y, kind, n_rows=n_rows) | numbers
+    return seen, constant_scores(y, kind, len(classes))

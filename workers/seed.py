@@ -107,8 +107,8 @@ def one_a_group_first(tasks: Iterable[CorpusTask]) -> Iterator[CorpusTask]:
 def proposals(space: Space, task: str, count: int) -> list[Proposal]:
     """Those that all tasks of a kind share, then the task's own. A longer list begins with the shorter one."""
     chosen = {canonical(one.configuration): one for one in shared(space)}
-    near = space.defaults()
     names = [name for name in space.learners if name != "dummy"]
+    near = [one for one in space.defaults() if one["learner"] in names]
     rng = np.random.default_rng([_SEED, *hashlib.sha256(task.encode()).digest()])
     while len(chosen) < count:
         if len(chosen) % 2:
@@ -138,7 +138,7 @@ def first_ones(space: Space) -> list[Proposal]:
 def _shortlisted(space: Space) -> list[Proposal]:
     """Those chosen for this sort of target; none that this space has no longer."""
     sort = "classification" if space.kind.is_classification else "regression"
-    chosen = json.loads(SHORTLIST.read_text())[sort] if SHORTLIST.exists() else []
+    chosen = json.loads(SHORTLIST.read_text())[sort]
     return [Proposal(configuration=one, source=Source.RANDOM) for one in chosen if space.has(one)]
 
 

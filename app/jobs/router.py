@@ -11,12 +11,14 @@ from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from app.blobs import Blobs
 from app.database import Database
 from app.dependencies import BlobsDep, SessionDep, SettingsDep
-from app.errors import AppError, NotFound
+from app.errors import InvalidRequest, NotFound
 from app.http import Responses, digest_etag, is_match, make_etag, read_wait
 from app.jobs import repository, service
 from app.jobs.schemas import (
+    Alert,
     JobExtend,
     JobRead,
     JobSpec,
@@ -26,13 +28,14 @@ from app.jobs.schemas import (
     TrialRead,
     read_summary,
 )
+from app.jobs.service import Question
 from app.jobs.tables import JobState
 from app.jobs.watch import JobWatch
 from app.knowledge.forecast import Forecast, foretell
-from app.knowledge.tables import Metamodel
 from app.pagination import Page, PageDep, make_page
 from app.predictions.forward import PredictorClient
 from app.security import Caller, ReadCaller, WriteCaller
+from app.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -76,23 +79,31 @@ async def validate_job(
     """Check a spec without running it: the same errors, the filled-in spec, alerts, expected cost and score."""
     database: Database = request.app.state.database
     predictor: PredictorClient = request.app.state.predictor
-
-    def check() -> tuple[JobValidation, dict[str, Any] | None]:
-        with database.transaction() as session:
-            return service.validate_job(session, caller.project_id, body, settings, blobs)
-
-    def ask(seen: dict[str, Any], metamodel: UUID) -> Forecast:
-        with database.transaction() as session:
-            return foretell(session, caller.project_id, found.spec, session.get_one(Metamodel, metamodel), seen)
-
-    found, question = await run_in_threadpool(check)
-    if question is not None:
-        try:
-            seen = await predictor.describe(question)
-            found.knowledge = await run_in_threadpool(ask, seen, UUID(question["metamodel"]["id"]))
-        except AppError as error:  # the rest of the answer is as good without it
-            _log.warning("nothing was foretold", reason=error.detail)
+    found, question = await run_in_threadpool(_validate, database, caller, body, settings, blobs)
+    if question is None:
+        return found
+    try:
+        seen = await predictor.describe(question.body)
+        found.knowledge = await run_in_threadpool(_foretell, database, caller, found.spec, question, seen)
+    except InvalidRequest as error:  # the job would fail for the same reason
+        found.alerts.append(Alert(code=error.code, detail=error.detail, severity="warning"))
+    except Exception:  # whatever went wrong, the rest of the answer is as good without it
+        _log.exception("nothing was foretold")
     return found
+
+
+def _validate(
+    database: Database, caller: Caller, body: JobSpec, settings: Settings, blobs: Blobs
+) -> tuple[JobValidation, Question | None]:
+    with database.transaction() as session:
+        return service.validate_job(session, caller.project_id, body, settings, blobs)
+
+
+def _foretell(
+    database: Database, caller: Caller, spec: dict[str, Any], question: Question, seen: dict[str, Any]
+) -> Forecast:
+    with database.transaction() as session:
+        return foretell(session, caller.project_id, spec, question.metamodel_id, question.learners, seen)
 
 
 @router.get("", responses=_NOT_MODIFIED, response_model=Page[JobSummary])

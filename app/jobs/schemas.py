@@ -207,7 +207,7 @@ class JobValidation(BaseModel):
     alerts: list[Alert]
     cost: Cost
     knowledge: Forecast | None = Field(
-        description="What past tasks say; null: the spec has it off, or nothing is known, or no predictor answers."
+        description="What past tasks say; null: the spec has it off, nothing is known, or no predictor is free to look."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from app.datasets.tables import Dataset
 from app.errors import Conflict, InvalidRequest, NotFound, QuotaExceeded
 from app.jobs import queue, repository
 from app.jobs.events import append_event, wake_dispatcher
-from app.jobs.preflight import list_alerts, predict_cost
+from app.jobs.preflight import list_alerts, make_space, measure, predict_cost
 from app.jobs.schemas import JobExtend, JobRead, JobSpec, JobValidation, Leaderboard, LeaderboardRow
 from app.jobs.spec import resolve_spec
 from app.jobs.tables import Job, JobState
@@ -39,10 +40,19 @@ def submit_job(session: Session, project_id: UUID, spec: JobSpec, settings: Sett
     return _enqueue(session, job, settings)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What it takes to ask past tasks about a job."""
+
+    body: dict[str, Any]  #: for a predictor, which describes the task
+    metamodel_id: UUID  #: of the embedding that places it
+    learners: dict[str, str]  #: versions of those that the job may use, by name
+
+
 def validate_job(
     session: Session, project_id: UUID, spec: JobSpec, settings: Settings, blobs: Blobs
-) -> tuple[JobValidation, dict[str, Any] | None]:
-    """What `submit_job` would do: the same errors, nothing queued; and what a predictor needs to describe the task."""
+) -> tuple[JobValidation, Question | None]:
+    """What `submit_job` would do: the same errors, nothing queued; and what to ask past tasks, if any."""
     dataset = _dataset(session, project_id, spec.dataset_id)
     resolved = resolve_spec(spec, dataset, settings)
     found = JobValidation(
@@ -54,12 +64,17 @@ def validate_job(
     champion = None if resolved["knowledge"] == "off" else find_champion(session, EMBEDDING_ROLE)
     if champion is None:
         return found, None
-    return found, {
+    size = measure(resolved, dataset)
+    space = make_space(resolved, size)
+    body = {
         "spec": resolved,
         "columns": dataset.columns,
         "blob_key": dataset.blob_key,
-        "metamodel": {"id": str(champion.id), "name": champion.name, "blob_key": champion.blob_key},
+        "rows": size.rows,
+        "metamodel": {"name": champion.name, "blob_key": champion.blob_key},
     }
+    learners = {name: space.version_of(name) for name in space.learners}
+    return found, Question(body=body, metamodel_id=champion.id, learners=learners)
 
 
 def get_job(session: Session, project_id: UUID, job_id: UUID) -> JobRead:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from app.knowledge import repository
 from app.knowledge.repository import Neighbour
-from app.knowledge.tables import Metamodel
 from app.knowledge.traits import shared_traits
 from workers.engine.evaluation.metrics import greater_is_better, to_score
 from workers.engine.meta.constants import absolute_loss, relative_loss
 from workers.engine.meta.forecast import FEWEST, LANDMARK, NEAREST, forecast
+from workers.engine.meta.forecast import Forecast as RelativeForecast
 from workers.engine.meta.likeness import likeness_of
 from workers.engine.types import TaskKind
 
@@ -34,7 +34,7 @@ class Similar(BaseModel):
 
 
 class Expected(BaseModel):
-    """What a score is likely to be, in the metric's usual sense."""
+    """What a score is likely to be, in the metric's usual sense, if the search is like those of the past tasks."""
 
     metric: str
     score: float
@@ -45,13 +45,18 @@ class Expected(BaseModel):
 class Forecast(BaseModel):
     """What past tasks say of one that has not been worked on."""
 
-    tasks: int = Field(description="Past tasks that were asked.")
+    tasks: int = Field(description="Past tasks that the expected score rests on.")
     neighbours: list[Similar] = Field(description="Those that are most like it.")
     expected: Expected | None = Field(description="The best trial's score by validation; null: too little is known.")
 
 
 def foretell(
-    session: Session, project_id: UUID, spec: Mapping[str, Any], metamodel: Metamodel, seen: Mapping[str, Any]
+    session: Session,
+    project_id: UUID,
+    spec: Mapping[str, Any],
+    metamodel_id: UUID,
+    learners: Mapping[str, str],
+    seen: Mapping[str, Any],
 ) -> Forecast:
     """What the project's knowledge says of a resolved spec.
 
@@ -59,50 +64,56 @@ def foretell(
         session: of the caller.
         project_id: who asks.
         spec: what is asked.
-        metamodel: the embedding in use.
+        metamodel_id: the embedding in use; past tasks that it has not placed yet say nothing.
+        learners: versions of those that the job may use, by name.
         seen: `metafeatures`, `constants` and `embedding` of the task.
     """
     kinds = TaskKind(spec["kind"]).alike
-    scope = spec["knowledge"]
-    near = repository.list_nearest(session, project_id, scope, kinds, metamodel.id, seen["embedding"], NEAREST)
+    near = repository.list_nearest(
+        session, project_id, spec["knowledge"], kinds, metamodel_id, seen["embedding"], NEAREST
+    )
     metafeatures = repository.list_metafeatures(session, [task.id for task in near])
-    neighbours = [
-        Similar(
-            task_id=task.id,
-            own=task.is_own,
-            kind=TaskKind(task.kind),
-            distance=task.distance,
-            shared_traits=shared_traits(seen["metafeatures"], metafeatures[task.id]),
-        )
-        for task in near[:_SHOWN]
-    ]
-    expected = _expect(session, project_id, spec, near, metafeatures, seen)
-    return Forecast(tasks=len(near), neighbours=neighbours, expected=expected)
-
-
-def _expect(
-    session: Session,
-    project_id: UUID,
-    spec: Mapping[str, Any],
-    near: Sequence[Neighbour],
-    metafeatures: Mapping[UUID, Mapping[str, float]],
-    seen: Mapping[str, Any],
-) -> Expected | None:
+    near = [task for task in near if task.id in metafeatures]
+    neighbours = [as_similar(task, seen["metafeatures"], metafeatures[task.id]) for task in near[:_SHOWN]]
     metric, ids = spec["metric"], [task.id for task in near]
-    constants = repository.list_constants(session, ids, metric)
-    is_greater = greater_is_better(metric)
     best = repository.list_best_scores(
-        session, project_id, spec["knowledge"], ids, metric, is_greater_better=is_greater
+        session,
+        project_id,
+        spec["knowledge"],
+        ids,
+        metric,
+        learners=learners,
+        is_greater_better=greater_is_better(metric),
     )
+    constants = repository.list_constants(session, ids, metric)
     told = [task for task in near if task.id in constants and task.id in best and LANDMARK in metafeatures[task.id]]
-    if len(told) < FEWEST or LANDMARK not in seen["metafeatures"] or metric not in seen["constants"]:
-        return None
-    found = forecast(
-        seen["metafeatures"][LANDMARK],
-        np.array([metafeatures[task.id][LANDMARK] for task in told]),
-        np.array([relative_loss(metric, best[task.id], constants[task.id]) for task in told]),
-        likeness_of(np.array([task.distance for task in told])),
+    expected = None
+    if len(told) >= FEWEST and LANDMARK in seen["metafeatures"]:
+        found = forecast(
+            seen["metafeatures"][LANDMARK],
+            np.array([metafeatures[task.id][LANDMARK] for task in told]),
+            np.array([relative_loss(metric, best[task.id], constants[task.id]) for task in told]),
+            likeness_of(np.array([task.distance for task in told])),
+        )
+        expected = _to_scores(metric, found, seen["constants"].get(metric, float("nan")))
+    return Forecast(tasks=len(told), neighbours=neighbours, expected=expected)
+
+
+def as_similar(task: Neighbour, mine: Mapping[str, float], others: Mapping[str, float]) -> Similar:
+    """A neighbour as clients see it, given the metafeatures of both tasks."""
+    return Similar(
+        task_id=task.id,
+        own=task.is_own,
+        kind=TaskKind(task.kind),
+        distance=task.distance,
+        shared_traits=shared_traits(mine, others),
     )
-    losses = (absolute_loss(metric, one, seen["constants"][metric]) for one in (found.low, found.middle, found.high))
-    low, score, high = (round(to_score(metric, loss), 6) for loss in losses)
+
+
+def _to_scores(metric: str, found: RelativeForecast, constant: float) -> Expected | None:
+    """None if no constant prediction has a score, so that there is nothing to compare with."""
+    losses = (absolute_loss(metric, loss, constant) for loss in (found.low, found.middle, found.high))
+    low, score, high = (to_score(metric, loss) for loss in losses)
+    if not np.isfinite([low, score, high]).all():
+        return None
     return Expected(metric=metric, score=score, low=min(low, high), high=max(low, high))

@@ -245,6 +245,13 @@ def is_told(project_id: UUID, scope: str) -> ColumnElement[bool]:
     return told | KnowledgeEvaluation.is_shared if scope == "shared" else told
 
 
+def _is_of(learners: Mapping[str, str]) -> ColumnElement[bool]:
+    """Evaluations of learners by their version."""
+    evaluation = KnowledgeEvaluation.evaluation
+    learner = evaluation["configuration"]["learner"].astext
+    return tuple_(learner, evaluation["learner_version"].astext).in_(list(learners.items()))
+
+
 def list_scores(
     session: Session,
     project_id: UUID,
@@ -267,8 +274,6 @@ def list_scores(
     seconds = cast(KnowledgeEvaluation.evaluation["cpu_seconds"].astext, Double)
     status = KnowledgeEvaluation.evaluation["status"].astext
     key = KnowledgeEvaluation.configuration_key
-    learner = KnowledgeEvaluation.evaluation["configuration"]["learner"].astext
-    version = KnowledgeEvaluation.evaluation["learner_version"].astext
     told = (key.is_not(None), status.not_in(TELLS_NOTHING), is_told(project_id, scope))
     common = (
         select(key)
@@ -280,7 +285,7 @@ def list_scores(
         select(key)
         .join(KnowledgeTask, KnowledgeTask.id == KnowledgeEvaluation.task_id)
         .where(KnowledgeEvaluation.task_id.in_(task_ids[:winners_of]), score.is_not(None), *told)
-        .where(tuple_(learner, version).in_(list(learners.items())))
+        .where(_is_of(learners))
         .ext(distinct_on(KnowledgeEvaluation.task_id))
         .order_by(KnowledgeEvaluation.task_id, score.desc() if is_greater_better else score, key)
     )
@@ -293,9 +298,19 @@ def list_scores(
 
 
 def list_best_scores(
-    session: Session, project_id: UUID, scope: str, task_ids: Sequence[UUID], metric: str, *, is_greater_better: bool
+    session: Session,
+    project_id: UUID,
+    scope: str,
+    task_ids: Sequence[UUID],
+    metric: str,
+    *,
+    learners: Mapping[str, str],
+    is_greater_better: bool,
 ) -> dict[UUID, float]:
-    """The best score of each of these tasks at full fidelity, where there is one."""
+    """The best score on each of these tasks of these versions of learners, where there is one.
+
+    At full fidelity, and of trials that no clock ended.
+    """
     score = cast(KnowledgeEvaluation.evaluation["metrics"][metric].astext, Double)
     best = func.max(score) if is_greater_better else func.min(score)
     query = (
@@ -304,8 +319,10 @@ def list_best_scores(
         .where(
             KnowledgeEvaluation.task_id.in_(task_ids),
             KnowledgeEvaluation.configuration_key.is_not(None),
+            KnowledgeEvaluation.evaluation["status"].astext.not_in(TELLS_NOTHING),
             score.is_not(None),
             is_told(project_id, scope),
+            _is_of(learners),
         )
         .group_by(KnowledgeEvaluation.task_id)
     )

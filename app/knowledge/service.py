@@ -12,9 +12,8 @@ from app.errors import NotFound
 from app.jobs import repository as jobs
 from app.jobs.tables import Job, TrialRow
 from app.knowledge import repository
-from app.knowledge.forecast import Similar
+from app.knowledge.forecast import Similar, as_similar
 from app.knowledge.schemas import JobKnowledgeRead, SourceRead
-from app.knowledge.traits import shared_traits
 from workers.engine.catalog import EMBEDDING_ROLE
 from workers.engine.types import Fidelity, TaskKind
 
@@ -88,13 +87,4 @@ def list_similar(session: Session, project_id: UUID, task_id: UUID, limit: int) 
     near = repository.list_nearest(session, project_id, "shared", kinds, metamodel.id, point, limit + 1)
     near = [each for each in near if each.id != task_id][:limit]
     seen = repository.list_metafeatures(session, [each.id for each in near])
-    return [
-        Similar(
-            task_id=each.id,
-            own=each.is_own,
-            kind=each.kind,
-            distance=each.distance,
-            shared_traits=shared_traits(task.metafeatures, seen[each.id]),
-        )
-        for each in near
-    ]
+    return [as_similar(each, task.metafeatures, seen[each.id]) for each in near]

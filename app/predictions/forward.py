@@ -13,8 +13,9 @@ from app.errors import AppError, InvalidRequest, TooLarge, Unavailable
 
 _ATTEMPTS = 2  # a restarted predictor breaks pooled connections; predicting twice changes nothing
 _TIMEOUT = httpx.Timeout(120, connect=2, pool=10)
+_DESCRIBE = httpx.Timeout(20, connect=2, pool=2)  # nobody waits longer for what is only nice to know
 _LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=60)
-_ERRORS: Mapping[int, type[AppError]] = {413: TooLarge, 422: InvalidRequest}
+_ERRORS: Mapping[int, type[AppError]] = {413: TooLarge, 422: InvalidRequest, 503: Unavailable}
 
 
 class BundleReplaced(Exception):
@@ -49,35 +50,40 @@ class PredictorClient:
             return answer.content
         if answer.status_code == 410:
             raise BundleReplaced
-        if answer.status_code == 413 and not answer.headers["content-type"].startswith("application/json"):
-            raise TooLarge("The body is over its limit.")
         raise _as_error(answer)
 
     async def describe(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Metafeatures, constants and embedding of a task.
 
         Args:
-            asked: `spec`, resolved; `columns` and `blob_key` of its dataset; `metamodel`, name and blob key.
+            asked: `spec`, resolved; `columns` and `blob_key` of its dataset; how many `rows` have a target;
+                `metamodel`, name and blob key of the embedding.
 
         Raises:
             AppError: nothing came of it.
         """
-        answer = await self._post("/describe", {}, json.dumps(asked).encode())
-        if answer.status_code == 200:
-            found: dict[str, Any] = answer.json()
-            return found
-        if answer.status_code in _ERRORS:
+        answer = await self._post("/describe", {}, json.dumps(asked).encode(), attempts=1, timeout=_DESCRIBE)
+        if answer.status_code != 200:
             raise _as_error(answer)
-        raise AppError("The predictor failed; the log says why.", code="prediction_failed")
+        found: dict[str, Any] = answer.json()
+        return found
 
-    async def _post(self, path: str, query: Mapping[str, str], body: bytes) -> httpx.Response:
+    async def _post(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes,
+        *,
+        attempts: int = _ATTEMPTS,
+        timeout: httpx.Timeout = _TIMEOUT,
+    ) -> httpx.Response:
         if not self._is_configured:
             raise Unavailable("No predictor is configured: set WARMSTART_PREDICTOR_URL.")
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(attempts):
             try:
-                return await self._client.post(path, params=query, content=body)
+                return await self._client.post(path, params=query, content=body, timeout=timeout)
             except (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
-                if attempt == _ATTEMPTS - 1:
+                if attempt == attempts - 1:
                     raise Unavailable("No predictor answers right now; try again.") from error
             except httpx.TimeoutException as error:
                 raise Unavailable("The predictors are overloaded; try again.") from error
@@ -89,6 +95,8 @@ class PredictorClient:
 
 
 def _as_error(answer: httpx.Response) -> AppError:
+    if answer.status_code == 413 and not answer.headers["content-type"].startswith("application/json"):
+        return TooLarge("The body is over its limit.")
     kind = _ERRORS.get(answer.status_code)
     if kind is None:
         return AppError("The predictor failed; the log says why.", code="prediction_failed")

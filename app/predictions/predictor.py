@@ -27,7 +27,7 @@ from starlette.routing import Route
 from uvicorn.supervisors import Multiprocess
 
 from app.blobs import Blobs
-from app.errors import AppError, BundleDamaged, BundleGone, InvalidRequest, TooLarge
+from app.errors import AppError, BundleDamaged, BundleGone, InvalidRequest, TooLarge, Unavailable
 from app.logging import configure_logging
 from app.predictions.cache import BundleCache
 from app.settings import Settings, get_settings
@@ -137,24 +137,28 @@ def _answer(state: Any, query: Mapping[str, str], body: bytes) -> bytes:
 
 
 async def _describe(request: Request) -> Response:
-    body = await request.body()
-    state = request.app.state
-    answer = await anyio.to_thread.run_sync(_look, state, json.loads(body), limiter=state.describing)
-    return Response(json.dumps(answer), media_type="application/json")
+    body, state = await request.body(), request.app.state
+    if not state.describing.available_tokens:  # whoever asks can do without, and would wait for longer than it is worth
+        raise Unavailable("Another table is being looked at.")
+    answer = await anyio.to_thread.run_sync(_look, state, body, limiter=state.describing)
+    return Response(answer, media_type="application/json")
 
 
-def _look(state: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _look(state: Any, body: bytes) -> bytes:
     """Where the task of a resolved spec lies among past ones."""
     from workers.description import foresee
     from workers.engine.errors import TaskError
     from workers.engine.meta.embeddings import load_embedding
 
+    asked = json.loads(body)
     metamodel = asked["metamodel"]
     embedding = load_embedding(metamodel["name"], state.blobs.path(metamodel["blob_key"]))
     try:
-        return foresee(asked["spec"], asked["columns"], state.blobs.path(asked["blob_key"]), embedding)
+        path = state.blobs.path(asked["blob_key"])
+        seen = foresee(asked["spec"], asked["columns"], path, asked["rows"], embedding)
     except TaskError as error:
-        raise InvalidRequest(str(error)) from error
+        raise InvalidRequest(_encodable(str(error)), code="invalid_task") from error
+    return json.dumps(seen).encode()
 
 
 def _find_model(state: Any, query: Mapping[str, str]) -> Any:

@@ -68,3 +68,15 @@ def test_nothing_is_foretold_with_knowledge_off(predictor: None, foretell: Calla
 
 def test_the_rest_is_answered_when_no_predictor_is_there(foretell: Callable[..., Any]) -> None:
     assert foretell(signal=5.0) is None
+
+
+def test_what_the_job_would_fail_for_is_an_alert(
+    client: TestClient, tenant: Any, predictor: None, foretell: Callable[..., Any]
+) -> None:
+    foretell(signal=1.0)
+    (dataset,) = client.get("/v1/datasets", headers=tenant.read).json()["items"]
+    body = {"dataset_id": dataset["id"], "target": "a", "features": {"kinds": {"y": "number"}}}
+    answer = client.post("/v1/jobs:validate", json=body, headers=tenant.read).json()
+    assert answer["knowledge"] is None
+    (alert,) = [alert for alert in answer["alerts"] if alert["code"] == "invalid_task"]
+    assert "'y'" in alert["detail"]

@@ -10,7 +10,7 @@ import pytest
 
 from app.database import Database
 from app.jobs.tables import Job
-from app.knowledge.repository import list_scores, record_job, stop_sharing
+from app.knowledge.repository import list_best_scores, list_scores, record_job, stop_sharing
 from tests.app.knowledge.made import make_evaluation, make_task
 
 
@@ -90,3 +90,34 @@ def test_a_tasks_winner_is_the_best_of_what_the_asking_project_may_see(
     assert winners(other.project_id, **everything) == [found[won][metric]]
     assert winners(tenant.project_id, **dict.fromkeys(found, "v")) == [found[won][metric]]
     assert winners(tenant.project_id, **dict.fromkeys(everything, "of before")) == []
+
+
+def test_the_best_score_is_of_todays_learners_of_whole_trials_and_of_what_may_be_seen(
+    database: Database, tenant: Any, make_tenant: Callable[[str], Any], submit: Callable[..., Any]
+) -> None:
+    def scored(value: float, **changes: Any) -> dict[str, Any]:
+        return make_evaluation() | {"metrics": {"roc_auc": value}} | changes
+
+    other = make_tenant("other")
+    told = [scored(0.7), scored(0.6), scored(0.95, status="stopped"), scored(0.96, learner_version="older")]
+    with database.transaction() as session:
+        shared, kept = (session.get(Job, UUID(submit()["id"])) for _ in range(2))
+        task_id = record_job(session, shared, make_task(), told, is_shared=True)
+        record_job(session, kept, make_task(), [scored(0.8)], is_shared=False)
+
+    def best(project_id: UUID, scope: str, *, is_greater_better: bool = True) -> dict[UUID, float]:
+        with database.transaction() as session:
+            return list_best_scores(
+                session,
+                project_id,
+                scope,
+                [task_id],
+                "roc_auc",
+                learners={"linear": "v"},
+                is_greater_better=is_greater_better,
+            )
+
+    assert best(tenant.project_id, "own") == {task_id: 0.8}
+    assert best(other.project_id, "shared") == {task_id: 0.7}
+    assert best(other.project_id, "shared", is_greater_better=False) == {task_id: 0.6}
+    assert best(other.project_id, "own") == {}

@@ -39,9 +39,13 @@ def constant_scores(y: Array, kind: TaskKind, n_classes: int) -> dict[str, float
 
 def relative_loss(metric: str, score: float, constant: float) -> float:
     """The loss of a score by that of the constant prediction: 0 is perfect, 1 has learned nothing."""
-    return to_loss(metric, score) / max(to_loss(metric, constant), LEAST)
+    return to_loss(metric, score) / _yardstick(metric, constant)
 
 
 def absolute_loss(metric: str, relative: float, constant: float) -> float:
     """The loss that `relative_loss` made relative to a constant prediction of this score."""
-    return relative * max(to_loss(metric, constant), LEAST)
+    return relative * _yardstick(metric, constant)
+
+
+def _yardstick(metric: str, constant: float) -> float:
+    return max(to_loss(metric, constant), LEAST)

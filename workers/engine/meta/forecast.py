@@ -11,7 +11,7 @@ from .past import OFFSET, WORST
 
 Array = NDArray[np.float64]
 
-LANDMARK = "landmark_best"  #: metafeature, the best simple learner's score: 1 is perfect, 0 has learned nothing
+LANDMARK = "landmark_best"  #: metafeature, the best simple learner's balanced accuracy or R²: 1 is perfect
 NEAREST = 50  #: past tasks to ask
 FEWEST = 10  #: below, nothing is foretold
 QUANTILES = (0.1, 0.5, 0.9)

@@ -25,7 +25,9 @@ _FOLDS = 3
 Array = NDArray[Any]
 
 
-def metafeatures(columns: Columns, schema: Schema, y: Array, kind: TaskKind | str) -> dict[str, float]:
+def metafeatures(
+    columns: Columns, schema: Schema, y: Array, kind: TaskKind | str, *, n_rows: int | None = None
+) -> dict[str, float]:
     """Metafeatures by name, in at most half a second.
 
     Args:
@@ -33,6 +35,7 @@ def metafeatures(columns: Columns, schema: Schema, y: Array, kind: TaskKind | st
         schema: their kinds.
         y: class indices, or numbers; as many as rows.
         kind: of the task.
+        n_rows: of the table that these are a sample of; None: they are all of it.
     """
     is_classes = TaskKind(kind).is_classification
     rng = np.random.default_rng(0)
@@ -44,7 +47,7 @@ def metafeatures(columns: Columns, schema: Schema, y: Array, kind: TaskKind | st
     sample = {name: columns[name][rows] for name in names}
     answer = y[rows]
     found = {
-        **_general(columns, schema, y, is_classes),
+        **_general(schema, y, is_classes, n_rows or len(y)),
         **_missing(sample, kinds),
         **_statistical([sample[name] for name in names if kinds[name] in ("number", "datetime")]),
         **_categorical([sample[name] for name in names if kinds[name] == "category"]),
@@ -58,8 +61,8 @@ def metafeatures(columns: Columns, schema: Schema, y: Array, kind: TaskKind | st
 # --- general
 
 
-def _general(columns: Columns, schema: Schema, y: Array, is_classes: bool) -> dict[str, float]:
-    rows, count = len(y), len(schema.fields)
+def _general(schema: Schema, y: Array, is_classes: bool, rows: int) -> dict[str, float]:
+    count = len(schema.fields)
     kinds = [field.kind for field in schema.fields]
     shares = {
         f"share_{kind}": kinds.count(kind) / count for kind in ("number", "category", "boolean", "datetime", "text")

@@ -113,7 +113,9 @@ class Auto:
         source = Source.SURROGATE if self._advice.is_informed else Source.NEIGHBOUR
         proposals = [Proposal(configuration=one, source=source) for one in self._advice.configurations]
         seconds = np.array([self._costs.seconds(proposal) for proposal in proposals])
-        for place in np.argsort(-gains / (seconds + _OVERHEAD * seconds.mean()), kind="stable"):
+        most = np.inf if self._context.seconds is None else _SHARE * self._context.seconds
+        overhead = _OVERHEAD * np.minimum(seconds, most).mean()
+        for place in np.argsort(-gains / (seconds + overhead), kind="stable"):
             proposal = proposals[int(place)]
             is_new = canonical(proposal.configuration) not in self._begun
             if is_new and gains[place] >= _LEAST_GAIN and self._affordable(proposal):

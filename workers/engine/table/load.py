@@ -69,17 +69,27 @@ def load_table(
     """
     chosen = choose_features(columns, include=include, exclude=exclude, kinds=kinds, reserved=reserved)
     names = [info["name"] for info, _ in chosen]
-    with pq.ParquetFile(parquet) as file:
-        stored = file.read(columns=names)
-    keep = None if mask is None or mask.all() else pa.array(mask)
+    stored = _read_rows(parquet, names, mask)
     fields: list[Field] = []
     typed: Columns = {}
     for info, kind in chosen:
-        column = stored.column(info["name"])
-        field, values = _typed(info, kind, column if keep is None else column.filter(keep))
+        field, values = _typed(info, kind, stored.column(info["name"]))
         fields.append(field)
         typed[field.name] = values
-    return TypedTable(Schema(tuple(fields)), typed, stored.num_rows if mask is None else int(mask.sum()))
+    return TypedTable(Schema(tuple(fields)), typed, stored.num_rows)
+
+
+def _read_rows(parquet: Path, names: list[str], mask: NDArray[np.bool_] | None) -> pa.Table:
+    """The masked rows; of the others one row group at a time is in memory."""
+    with pq.ParquetFile(parquet) as file:
+        if mask is None or mask.all():
+            return file.read(columns=names)
+        parts, start = [], 0
+        for place in range(file.num_row_groups):
+            group = file.read_row_group(place, columns=names)
+            parts.append(group.filter(pa.array(mask[start : start + group.num_rows])))
+            start += group.num_rows
+    return pa.concat_tables(parts)
 
 
 def _typed(info: Info, kind: str, column: pa.ChunkedArray) -> tuple[Field, NDArray[Any]]:

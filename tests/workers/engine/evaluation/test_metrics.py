@@ -34,7 +34,7 @@ def labels(name: str, n_classes: int) -> Any:
     }[name]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([2, 4]), st.booleans())
 def test_classification_metrics_equal_the_oracle(seed: int, n_classes: int, weighted: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -61,7 +61,7 @@ def test_classification_metrics_equal_the_oracle(seed: int, n_classes: int, weig
     assert score("average_precision", y, probabilities, weights) == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.booleans())
 def test_regression_metrics_equal_the_oracle(seed: int, weighted: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ def task(kind: TaskKind = TaskKind.BINARY, metric: str = "roc_auc", **validation
 SCHEMES = st.sampled_from([Scheme.AUTO, Scheme.HOLDOUT, Scheme.KFOLD, Scheme.REPEATED, Scheme.GROUP, Scheme.TIME])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCHEMES, st.integers(30, 400), st.sampled_from([0.0, 0.2]), st.integers(0, 1000))
 def test_no_row_is_on_both_sides_and_the_holdout_is_untouched(
     scheme: Scheme, n: int, holdout: float, seed: int

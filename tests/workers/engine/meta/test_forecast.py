@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.engine.meta.forecast import forecast
-from workers.engine.meta.past import WORST
+from workers.engine.meta.past import OFFSET, WORST
 
 
 def make_past(rng: np.random.Generator, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +24,7 @@ def test_eight_in_ten_tasks_end_within_the_interval_and_near_its_middle() -> Non
         landmarks, losses = make_past(rng)
         found = forecast(landmarks[0], landmarks[1:], losses[1:], np.ones(59))
         inside.append(found.low <= losses[0] <= found.high)
-        errors.append(abs(np.log((found.middle + 0.05) / (losses[0] + 0.05))))
+        errors.append(abs(np.log((found.middle + OFFSET) / (losses[0] + OFFSET))))
     assert np.mean(inside) == pytest.approx(0.8, abs=0.06)
     assert np.mean(errors) < 0.3
 

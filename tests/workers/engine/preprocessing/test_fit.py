@@ -250,7 +250,7 @@ def test_text_is_encoded_when_it_holds_next_to_nothing(texts: list[str]) -> None
         assert np.isfinite(X).all()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     numbers=st.lists(st.floats(allow_infinity=False) | st.none(), min_size=2, max_size=12),
     options=st.sampled_from(ALL_OPTIONS),

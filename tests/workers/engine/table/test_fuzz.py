@@ -23,7 +23,7 @@ from workers.engine.table.load import load_table
 from workers.engine.table.read import ReadLimits, read_upload
 
 EXAMPLES = int(os.environ.get("WARMSTART_FUZZ", "60"))
-FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 FUZZ_FEW = settings(FUZZ, max_examples=max(10, EXAMPLES // 6))
 LIMITS = ReadLimits(seconds=10, memory_mb=512, max_bytes=1 << 22, max_columns=100, max_rows=1000)
 
