@@ -1,7 +1,7 @@
 """Seed knowledge: the engine's configurations evaluated on real public tasks, so that the first job is warm.
 
     make bench-install
-    python -m workers.seed data/seed --from app/knowledge/seed --configurations 56
+    python -m workers.seed data/seed --from app/knowledge/seed --configurations 48
     python -m workers.seed data/seed --pack app/knowledge/seed
 
 Every task of the corpus's train split, one a group first, gets the same list of configurations: all hand-written
@@ -61,7 +61,7 @@ def main() -> None:
     """Build, saving as it goes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--configurations", type=int, default=56, help="of each task")
+    parser.add_argument("--configurations", type=int, default=48, help="of each task")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no task later")

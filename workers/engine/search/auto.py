@@ -63,7 +63,7 @@ _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to ho
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 _COLD_EVERY = 4  # proposals of a warm search, one is cold
 _LEAST_GAIN = 0.002  # of a task's range of losses: where the past promises less, it has nothing more to say
-_OVERHEAD = 0.1  # of the mean of predicted seconds, added to each: else whatever takes no time comes first
+_OVERHEAD = 0.4  # of the mean of predicted seconds, added to each: else whatever takes no time comes first
 
 
 class Auto:
@@ -113,9 +113,7 @@ class Auto:
         source = Source.SURROGATE if self._advice.is_informed else Source.NEIGHBOUR
         proposals = [Proposal(configuration=one, source=source) for one in self._advice.configurations]
         seconds = np.array([self._costs.seconds(proposal) for proposal in proposals])
-        most = np.inf if self._context.seconds is None else _SHARE * self._context.seconds
-        overhead = _OVERHEAD * np.minimum(seconds, most).mean()
-        for place in np.argsort(-gains / (seconds + overhead), kind="stable"):
+        for place in np.argsort(-gains / (seconds + _OVERHEAD * seconds.mean()), kind="stable"):
             proposal = proposals[int(place)]
             is_new = canonical(proposal.configuration) not in self._begun
             if is_new and gains[place] >= _LEAST_GAIN and self._affordable(proposal):
