@@ -14,6 +14,8 @@ from pathlib import Path
 #: Environment variable of the token.
 TOKEN = "WARMSTART_RUN"  # noqa: S105
 _ROUNDS = 200
+_PAUSE_S = 0.005
+_CLEAR = 4  # looks in a row that must find none: while a process begins another program it shows no environment
 
 
 def find_marked(token: str) -> list[int]:
@@ -28,13 +30,15 @@ def kill_marked(token: str) -> int:
     Rounds, because one that forks wildly may have made more while we looked.
     """
     left: list[int] = []
+    clear = 0
     for _ in range(_ROUNDS):
         left = find_marked(token)
-        if not left:
+        clear = 0 if left else clear + 1
+        if clear == _CLEAR:
             break
         for pid in left:
             send(pid, signal.SIGKILL)
-        time.sleep(0.005)
+        time.sleep(_PAUSE_S)
     return len(left)
 
 
