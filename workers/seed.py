@@ -137,8 +137,7 @@ def first_ones(space: Space) -> list[Proposal]:
 
 def _shortlisted(space: Space) -> list[Proposal]:
     """Those chosen for this sort of target; none that this space has no longer."""
-    sort = "classification" if space.kind.is_classification else "regression"
-    chosen = json.loads(SHORTLIST.read_text())[sort]
+    chosen = json.loads(SHORTLIST.read_text())[space.kind.sort]
     return [Proposal(configuration=one, source=Source.RANDOM) for one in chosen if space.has(one)]
 
 

@@ -25,7 +25,9 @@ from workers.corpus import CorpusTask, load, read_tasks
 from workers.engine.catalog import LEARNERS
 from workers.engine.evaluation.pool import warm_up
 from workers.engine.meta.evaluations import TELLS_NOTHING
+from workers.engine.meta.leading import SORTS
 from workers.engine.meta.past import OFFSET, WORST
+from workers.engine.meta.portfolio import greedy_portfolio
 from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration, Proposal, Source, TaskKind
@@ -46,8 +48,7 @@ CANDIDATES: Mapping[str, int] = {
 _SEED = 20_261_128
 _ROWS = 600  # of the tasks that choose, at least: fewer tell little apart
 _SECONDS = 45.0  # that the first configurations took there, at most
-_LEAST = 1e-6  # of log loss, by which a portfolio must gain
-_SORTS = {"classification": (TaskKind.BINARY, TaskKind.MULTICLASS), "regression": (TaskKind.REGRESSION,)}
+_LEAST = 1e-6  # of mean regret, by which a portfolio must gain
 
 
 def main() -> None:
@@ -62,22 +63,22 @@ def main() -> None:
     warm_up()
     options.folder.mkdir(parents=True, exist_ok=True)
     chosen = {}
-    for sort, kinds in _SORTS.items():
-        tasks = list(islice(judges(kinds, options.seed_folder), options.tasks))
+    for kind in SORTS:
+        tasks = list(islice(judges(kind, options.seed_folder), options.tasks))
         for task in tasks:
             started = time.monotonic()
             proposals = candidates(TaskKind(task.kind))
             path = options.folder / f"{task.name}.jsonl"
             done = build(task, partial(load, task, with_unit=True), path, proposals, options.cores)
             print(f"{task.name:<28}{done:>4} trials {time.monotonic() - started:6.1f} s", flush=True)
-        chosen[sort] = choose(tasks, options.folder, options.seed_folder, options.keep)
+        chosen[kind.sort] = choose(tasks, options.folder, options.seed_folder, options.keep)
     SHORTLIST.write_text(json.dumps(chosen, indent=1, sort_keys=True) + "\n")
 
 
-def judges(kinds: Sequence[TaskKind], seed_folder: Path) -> Iterator[CorpusTask]:
-    """Tasks of the seed that are of these kinds, of no replay group, and neither small nor dear, in their order."""
+def judges(kind: TaskKind, seed_folder: Path) -> Iterator[CorpusTask]:
+    """Tasks of the seed that are of this sort, of no replay group, and neither small nor dear, in their order."""
     for task in one_a_group_first(read_tasks("train")):
-        if task.kind in kinds and task.rows >= _ROWS and not is_replay(f"corpus {task.group}"):
+        if task.kind in kind.alike and task.rows >= _ROWS and not is_replay(f"corpus {task.group}"):
             took = sum(line["cpu_seconds"] for line in read_lines(seed_folder / f"{task.name}.jsonl")[:FIRST])
             if 0 < took <= _SECONDS:
                 yield task
@@ -106,28 +107,23 @@ def choose(tasks: Sequence[CorpusTask], folder: Path, seed_folder: Path, keep: i
     known = sorted(set.intersection(*(set(table) for table in tables)))
     logs = np.array([[np.log(table[text] + OFFSET) for text in known] for table in tables])
     own = {canonical(one.configuration) for one in candidates(TaskKind(tasks[0].kind))}
-    order = [known[place] for place in portfolios(logs)]
+    regrets = logs - logs.min(axis=1, keepdims=True)
+    order = [known[place] for place in portfolios(regrets / regrets.max())]
     taken = [text for text in order if text in own][:keep]
     print(f"{len(taken)} of {len(own)}; first places {[order.index(text) for text in taken[:5]]}")
     return [json.loads(text) for text in taken]
 
 
-def portfolios(logs: Array) -> Iterator[int]:
-    """Columns of (tasks, configurations) log losses, one greedy portfolio after another until all are chosen.
-
-    Each takes what lowers the mean best most; where nothing lowers it, the next begins with what is left.
-    """
-    left = list(range(logs.shape[1]))
-    while left:
-        best = np.full(len(logs), np.inf)
-        while left:
-            means = np.minimum(logs[:, left], best[:, None]).mean(axis=0)
-            place = left[int(np.argmin(means))]
-            if means.min() > best.mean() - _LEAST:
-                break
-            left.remove(place)
-            best = np.minimum(best, logs[:, place])
-            yield place
+def portfolios(regrets: Array) -> Iterator[int]:
+    """Places of (tasks, configurations), one greedy portfolio after another, each as long as it gains, until all are in
+    one."""
+    left = np.arange(regrets.shape[1])
+    while len(left):
+        order = greedy_portfolio(regrets[:, left], len(left))
+        best = np.minimum.accumulate(regrets[:, left[order]], axis=1).mean(axis=0)
+        size = 1 + int((np.diff(best) < -_LEAST).sum())
+        yield from left[order[:size]].tolist()
+        left = np.delete(left, order[:size])
 
 
 def _losses(task: CorpusTask, folders: Sequence[Path]) -> dict[str, float]:

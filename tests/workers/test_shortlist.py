@@ -14,8 +14,8 @@ from workers.shortlist import CANDIDATES, candidates, portfolios
 
 
 def test_a_portfolio_takes_what_others_lack_and_the_next_begins_with_what_is_left() -> None:
-    logs = np.array([[0.0, 3.0, 0.1, 2.0], [3.0, 0.0, 2.9, 2.0], [0.9, 2.0, 1.0, 1.5]])
-    assert list(portfolios(logs)) == [0, 1, 2, 3]
+    regrets = np.array([[0.0, 3.0, 0.1, 2.0], [3.0, 0.0, 2.9, 2.0], [0.9, 2.0, 1.0, 1.5]]) / 3
+    assert list(portfolios(regrets)) == [0, 1, 2, 3]
 
 
 def test_all_are_chosen_once_even_if_all_are_alike() -> None:
@@ -25,7 +25,7 @@ def test_all_are_chosen_once_even_if_all_are_alike() -> None:
 def test_what_was_chosen_is_of_todays_space_and_none_of_the_first() -> None:
     for kind in (TaskKind.BINARY, TaskKind.REGRESSION):
         space = Space(LEARNERS, kind)
-        found = json.loads(SHORTLIST.read_text())["classification" if kind.is_classification else "regression"]
+        found = json.loads(SHORTLIST.read_text())[kind.sort]
         assert len(found) >= 8
         assert all(space.has(one) for one in found)
         assert not [one for one in found if one in [first.configuration for first in first_ones(space)]]

@@ -62,7 +62,7 @@ EMBEDDING_ROLE: Final = "embedding"
 
 def leading_role(metamodel: str, kind: TaskKind) -> str:
     """What a metamodel that leads searches is for: it learns on one sort of target."""
-    return f"{metamodel}-{'classification' if kind.is_classification else 'regression'}"
+    return f"{metamodel}-{kind.sort}"
 
 
 #: metric name -> the kinds of task it applies to. `evaluation/metrics.py` computes them.

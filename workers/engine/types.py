@@ -24,6 +24,11 @@ class TaskKind(StrEnum):
         return self is not TaskKind.REGRESSION
 
     @property
+    def sort(self) -> str:
+        """Classification or regression."""
+        return "classification" if self.is_classification else "regression"
+
+    @property
     def alike(self) -> tuple[TaskKind, ...]:
         """Kinds on which the same is likely to work."""
         return tuple(kind for kind in TaskKind if kind.is_classification == self.is_classification)
