@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after the first checkpoint beyond")
     parser.add_argument("--width", type=int, default=Shape.width)
     parser.add_argument("--blocks", type=int, default=Shape.blocks)
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -36,7 +37,9 @@ def main() -> None:
     until = time.monotonic() + 60 * options.minutes
     shape = Shape(width=options.width, blocks=options.blocks)
     losses: list[float] = []
-    for step in pretrain(options.folder, shape, steps=options.steps, seed=options.seed):
+    for step in pretrain(
+        options.folder, shape, steps=options.steps, seed=options.seed, learning_rate=options.learning_rate
+    ):
         losses.append(step.loss)
         if len(losses) == _EVERY or step.number == options.steps:
             line = f"{step.number},{step.tasks},{sum(losses) / len(losses):.5f}"

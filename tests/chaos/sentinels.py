@@ -53,7 +53,7 @@ def lost_worker_loses_no_job(house: House, dataset_id: str, seconds: float = 60.
 
 def lost_messages_lose_no_job(house: House, dataset_id: str, seconds: float = 60.0, *, flush: bool = True) -> None:
     """Messages that vanish, with the whole broker or by a consumer that dies before it claims, are sent again."""
-    busy = [house.client.submit(dataset_id, **slow(trials=4)) for _ in range(2)]
+    busy = [house.client.submit(dataset_id, **slow(trials=12)) for _ in range(2)]  # until the messages are gone
     for job_id in busy:
         house.wait_running(job_id)
     ids = [house.client.submit(dataset_id) for _ in range(2)]
