@@ -1,10 +1,11 @@
-"""Pretraining of the learner that reads whole tables: hours on two cores, in as many sittings as it takes.
+"""Practice of learners that have learned to learn: hours on two cores, in as many sittings as it takes.
 
-    python -m workers.pretrain data/in_context --steps 40000
-    python -m workers.pretrain data/in_context --steps 40000 --minutes 90    # goes on where it stopped
+    warmstart metamodels train in_context data/in_context
+    warmstart metamodels train in_context data/in_context --minutes 90    # goes on where it stopped
+    warmstart metamodels train in_context data/in_context --ship in_context_1.safetensors --picture curve.svg
 
 `checkpoint.pt` in the folder is what goes on; `losses.csv` the curve: step, tasks so far, mean loss of the last steps.
-A run is its shape, its steps and its seed: another one needs another folder.
+A run is its shape, its steps and its seed: another one needs another folder. The picture needs matplotlib.
 """
 
 from __future__ import annotations
@@ -13,35 +14,34 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from workers.engine.meta.in_context_training import Shape, pretrain
+from workers.engine.meta.reading.training import KINDS, load, pretrain, ship
 
 _EVERY = 100  # steps, of a line
+_SMOOTH = 10  # lines, of the drawn curve
 
 
 def main() -> None:
     """Train, saying how it goes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=KINDS)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=40_000)
+    parser.add_argument("--steps", type=int, help="in all; as many as the network takes")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after the first checkpoint beyond")
-    parser.add_argument("--width", type=int, default=Shape.width)
-    parser.add_argument("--blocks", type=int, default=Shape.blocks)
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ship", type=Path, help="write the learner's weights there at the end")
+    parser.add_argument("--picture", type=Path, help="draw the curve there at the end")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * options.minutes
-    shape = Shape(width=options.width, blocks=options.blocks)
     losses: list[float] = []
-    for step in pretrain(
-        options.folder, shape, steps=options.steps, seed=options.seed, learning_rate=options.learning_rate
-    ):
+    for step in pretrain(options.folder, options.name, steps=options.steps, seed=options.seed):
         losses.append(step.loss)
-        if len(losses) == _EVERY or step.number == options.steps:
+        if len(losses) == _EVERY or step.is_last:
             line = f"{step.number},{step.tasks},{sum(losses) / len(losses):.5f}"
             with (options.folder / "losses.csv").open("a") as file:
                 file.write(f"{line}\n")
@@ -49,6 +49,28 @@ def main() -> None:
             losses.clear()
         if step.is_saved and time.monotonic() > until:
             break
+    if options.ship:
+        ship(load(options.folder), options.ship)
+    if options.picture:
+        draw(options.folder / "losses.csv", options.picture)
+
+
+def draw(losses: Path, picture: Path) -> None:
+    """Mean loss by tasks seen, smoothed: steps differ in how hard their tasks are."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "practice"  # the same picture from the same figures
+    from matplotlib import pyplot
+
+    _, tasks, loss = np.loadtxt(losses, delimiter=",", unpack=True, ndmin=2)
+    smooth = np.convolve(loss, np.ones(_SMOOTH) / _SMOOTH, "valid")
+    figure, panel = pyplot.subplots(figsize=(6, 3.4))
+    panel.plot(tasks, loss, color="tab:blue", alpha=0.25, lw=1)
+    panel.plot(tasks[_SMOOTH - 1 :], smooth, color="tab:blue", lw=2)
+    panel.set(xlabel="tasks practised on", ylabel="cross-entropy")
+    figure.tight_layout()
+    figure.savefig(picture, metadata={"Date": None})
 
 
 if __name__ == "__main__":

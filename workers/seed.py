@@ -33,7 +33,7 @@ from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.repository import TaskDescription
 from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_frame, read_tasks
 from workers.description import describe_task
-from workers.engine.catalog import DEFAULT_METRIC, LEARNERS, METAMODELS, leading_role
+from workers.engine.catalog import DEFAULT_METRIC, LEARNERS, METAMODELS, READERS, leading_role
 from workers.engine.evaluation.pool import TrialPool, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
@@ -55,6 +55,7 @@ _MEMORY_MB = 3_000
 FIRST = 40  #: configurations that all tasks of a kind try before the shortlist
 SHORTLIST = Path(__file__).with_name("shortlist.json")
 _SEED = 20_261_127  # of the shared random configurations
+TOLD_OF = tuple(name for name in LEARNERS if name not in READERS)  #: learners whose configurations are evaluated
 
 
 def main() -> None:
@@ -83,7 +84,7 @@ def main() -> None:
         started = time.monotonic()
         path = options.folder / f"{task.name}.jsonl"
         try:
-            wanted = proposals(Space(LEARNERS, TaskKind(task.kind)), task.name, options.configurations)
+            wanted = proposals(Space(TOLD_OF, TaskKind(task.kind)), task.name, options.configurations)
             done = build(task, partial(load, task, with_unit=True), path, wanted, options.cores)
         except Exception as error:  # whatever one odd table does, the others are built
             print(f"{number + 1} of {len(tasks)}  {task.name:<28}left out: {error!r}", flush=True)

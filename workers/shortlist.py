@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.corpus import CorpusTask, load, read_tasks
-from workers.engine.catalog import LEARNERS
 from workers.engine.evaluation.pool import warm_up
 from workers.engine.meta.evaluations import TELLS_NOTHING
 from workers.engine.meta.leading import SORTS
@@ -31,7 +30,7 @@ from workers.engine.meta.portfolio import greedy_portfolio
 from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration, Proposal, Source, TaskKind
-from workers.seed import FIRST, SHORTLIST, build, first_ones, is_current, one_a_group_first, read_lines
+from workers.seed import FIRST, SHORTLIST, TOLD_OF, build, first_ones, is_current, one_a_group_first, read_lines
 
 Array = NDArray[np.float64]
 
@@ -86,7 +85,7 @@ def judges(kind: TaskKind, seed_folder: Path) -> Iterator[CorpusTask]:
 
 def candidates(kind: TaskKind) -> list[Proposal]:
     """By turns random ones and neighbours of a default."""
-    space = Space(LEARNERS, kind)
+    space = Space(TOLD_OF, kind)
     defaults = space.defaults_by_learner()
     rng = np.random.default_rng(_SEED)
     known = {canonical(one.configuration) for one in first_ones(space)}
@@ -128,7 +127,7 @@ def portfolios(regrets: Array) -> Iterator[int]:
 
 def _losses(task: CorpusTask, folders: Sequence[Path]) -> dict[str, float]:
     """Relative to the best constant prediction's, by canonical configuration; the worst where a trial failed."""
-    space = Space(LEARNERS, TaskKind(task.kind))
+    space = Space(TOLD_OF, TaskKind(task.kind))
     lines = [line for folder in folders for line in read_lines(folder / f"{task.name}.jsonl")]
     known = [line for line in lines if is_current(line, space) and line["status"] not in TELLS_NOTHING]
     constant = next(line["loss"] for line in known if line["configuration"]["learner"] == "dummy")

@@ -14,7 +14,6 @@ from app.knowledge.archive import open_archive
 from app.knowledge.loading import SEED
 from workers import seed
 from workers.corpus import read_tasks
-from workers.engine.catalog import LEARNERS
 from workers.engine.meta.embeddings import EMBEDDINGS
 from workers.engine.meta.recorded import RecordedTask
 from workers.engine.meta.replay import is_replay
@@ -30,13 +29,13 @@ def make_frame(rows: int = 150) -> pd.DataFrame:
 
 def build(path: Path, count: int) -> int:
     task = replace(next(read_tasks("train")), kind="binary", target="y", unit=None)
-    wanted = seed.proposals(Space(LEARNERS, TaskKind.BINARY), task.name, count)
+    wanted = seed.proposals(Space(seed.TOLD_OF, TaskKind.BINARY), task.name, count)
     return seed.build(task, make_frame, path, wanted, cores=2)
 
 
 @pytest.mark.parametrize("kind", list(TaskKind))
 def test_a_longer_list_begins_with_the_shorter_one_and_that_with_the_defaults(kind: TaskKind) -> None:
-    space = Space(LEARNERS, kind)
+    space = Space(seed.TOLD_OF, kind)
     short, long = ([canonical(one.configuration) for one in seed.proposals(space, "pima", n)] for n in (45, 60))
     assert len(set(long)) == 60
     assert long[:45] == short
@@ -45,7 +44,7 @@ def test_a_longer_list_begins_with_the_shorter_one_and_that_with_the_defaults(ki
 
 @pytest.mark.parametrize("kind", list(TaskKind))
 def test_tasks_share_the_first_configurations_and_have_the_others_to_themselves(kind: TaskKind) -> None:
-    space = Space(LEARNERS, kind)
+    space = Space(seed.TOLD_OF, kind)
     one, other = ([canonical(each.configuration) for each in seed.proposals(space, n, 80)] for n in ("one", "other"))
     shared = len(seed.shared(space))
     assert shared >= seed.FIRST
@@ -68,7 +67,7 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert build(path, 4) == 2
     assert build(path, 4) == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    wanted = seed.proposals(Space(LEARNERS, TaskKind.BINARY), next(read_tasks("train")).name, 4)
+    wanted = seed.proposals(Space(seed.TOLD_OF, TaskKind.BINARY), next(read_tasks("train")).name, 4)
     assert {canonical(line["configuration"]) for line in lines} == {canonical(one.configuration) for one in wanted}
     assert {line["status"] for line in lines} == {"succeeded"}
     assert all(len(line["fold_losses"]) == 3 and "log_loss" in line["metrics"] for line in lines)
@@ -108,7 +107,7 @@ def test_a_build_goes_on_from_what_the_package_ships(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.jsonl"))) == len(list(archive.tasks()))
     named = {task.name: task for task in read_tasks("train")}
     path = next(iter(sorted(tmp_path.glob("*.jsonl"))))
-    space = Space(LEARNERS, TaskKind(named[path.stem].kind))
+    space = Space(seed.TOLD_OF, TaskKind(named[path.stem].kind))
     lines = seed.read_lines(path)
     assert lines
     assert all(seed.is_current(line, space) for line in lines)

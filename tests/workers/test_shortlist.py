@@ -6,10 +6,9 @@ import json
 
 import numpy as np
 
-from workers.engine.catalog import LEARNERS
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
-from workers.seed import SHORTLIST, first_ones
+from workers.seed import SHORTLIST, TOLD_OF, first_ones
 from workers.shortlist import CANDIDATES, candidates, portfolios
 
 
@@ -24,7 +23,7 @@ def test_all_are_chosen_once_even_if_all_are_alike() -> None:
 
 def test_what_was_chosen_is_of_todays_space_and_none_of_the_first() -> None:
     for kind in (TaskKind.BINARY, TaskKind.REGRESSION):
-        space = Space(LEARNERS, kind)
+        space = Space(TOLD_OF, kind)
         found = json.loads(SHORTLIST.read_text())[kind.sort]
         assert len(found) >= 8
         assert all(space.has(one) for one in found)

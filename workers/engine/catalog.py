@@ -30,7 +30,13 @@ LEARNERS: Final[dict[str, str]] = {
     "lightgbm": "lightgbm:LEARNER",
     "catboost": "catboost:LEARNER",
     "network": "network:LEARNER",
+    "siamese": "metric:SIAMESE",
+    "matching": "metric:MATCHING",
+    "in_context": "in_context:LEARNER",
 }
+
+#: Learners that have learned to learn: networks with fixed weights. Seed knowledge does not tell of them yet.
+READERS: Final = ("siamese", "matching", "in_context")
 
 #: strategy name -> "module:class", relative to `search/`.
 STRATEGIES: Final[dict[str, str]] = {

@@ -55,6 +55,7 @@ _REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "forest": ("scikit-learn", "scipy"),
     "sklearn": ("scikit-learn", "scipy", "skops"),
     "network": ("safetensors",),
+    "reader": ("safetensors", "scipy"),
 }
 
 

@@ -34,7 +34,7 @@ import sklearn.svm
 import skops.io
 import torch
 
-from ..learners import adamw, network_module
+from ..learners import adamw, network_module, reading
 from . import child, trial
 from .processes import kill_children
 
@@ -46,6 +46,7 @@ __all__ = [
     "network_module",
     "numpy",
     "pyarrow",
+    "reading",
     "sklearn",
     "skops",
     "torch",

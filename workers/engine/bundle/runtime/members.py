@@ -117,13 +117,23 @@ def catboost_rows(X: Array, categorical: list[int]) -> Array:
 
 
 def _read_network(folder: Folder, info: Mapping[str, Any]) -> Model:
-    from safetensors.numpy import load
-
     from .nets import load_network
 
+    return load_network(*_read_tensors(folder))
+
+
+def _read_reader(folder: Folder, info: Mapping[str, Any]) -> Model:
+    from .readers import load_reader
+
+    return load_reader(*_read_tensors(folder))
+
+
+def _read_tensors(folder: Folder) -> tuple[Mapping[str, Any], Mapping[str, Array]]:
+    """A network's configuration, and its tensors by name."""
+    from safetensors.numpy import load
+
     configuration = json.loads((folder / "network.json").read_text(encoding="utf-8"))
-    model: Model = load_network(configuration, load((folder / "model.safetensors").read_bytes()))
-    return model
+    return configuration, load((folder / "model.safetensors").read_bytes())
 
 
 def _read_forest(folder: Folder, info: Mapping[str, Any]) -> Model:
@@ -145,6 +155,7 @@ _READERS: dict[str, Callable[[Folder, Mapping[str, Any]], Model]] = {
     "lightgbm": _read_lightgbm,
     "catboost": _read_catboost,
     "network": _read_network,
+    "reader": _read_reader,
     "forest": _read_forest,
     "sklearn": _read_sklearn,
 }

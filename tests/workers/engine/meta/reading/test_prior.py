@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
-from workers.engine.meta.prior import MOST_CLASSES, sample_task
+from workers.engine.meta.reading.prior import MOST_CLASSES, sample_task
 
 
 @given(st.integers(0, 10_000), st.integers(60, 200), st.integers(1, 20), st.sampled_from([0, 2, 3, MOST_CLASSES]))

@@ -22,6 +22,7 @@ MOST_CLASSES = 10
 _SORTS = ("causal", "trees", "smooth", "linear")
 _CHANCES = (0.45, 0.3, 0.15, 0.1)
 _DEPTH = (1, 4)  # hidden layers of a causal model
+_SPREAD = 0.6  # of tasks of many classes: they lie in a plane, not along a line
 _ATTEMPTS = 20
 
 
@@ -57,13 +58,16 @@ def sample_task(rng: np.random.Generator, rows: int, columns: int, classes: int)
     """
     for _ in range(_ATTEMPTS):
         sort = _SORTS[int(rng.choice(len(_SORTS), p=_CHANCES))]
+        count = 2 if classes > 2 and rng.random() < _SPREAD else 1
         if sort == "causal":
-            X, signal = _causal(rng, rows, columns)
+            X, signals = _causal(rng, rows, columns, count)
         else:
             X = _causes(rng, rows, columns)
-            signal = {"trees": _trees, "smooth": _smooth, "linear": _linear}[sort](rng, X)
-        signal = _standard(signal + _noise_level(rng) * rng.standard_normal(rows).astype(np.float32))
-        y = _to_classes(rng, signal, classes) if classes else _bent_target(rng, signal)
+            make = {"trees": _trees, "smooth": _smooth, "linear": _linear}[sort]
+            signals = np.stack([make(rng, X) for _ in range(count)], axis=1)
+        noise = _noise_level(rng) * rng.standard_normal(signals.shape).astype(np.float32)
+        signals = _standard(signals + noise)
+        y = _to_classes(rng, signals, classes) if classes else _bent_target(rng, signals[:, 0])
         if y is not None:
             return SyntheticTask(_seen(rng, X), y)
     raise ValueError(f"{rows} rows are too few for {classes} classes")
@@ -94,8 +98,8 @@ def _draws(rng: np.random.Generator, rows: int, columns: int) -> Array:
     return _standard(normal * np.exp(0.5 * rng.standard_normal((rows, 1)).astype(np.float32)))
 
 
-def _causal(rng: np.random.Generator, rows: int, columns: int) -> tuple[Array, Array]:
-    """Nodes of a random network with noise: some are the columns, one is the target."""
+def _causal(rng: np.random.Generator, rows: int, columns: int, targets: int) -> tuple[Array, Array]:
+    """Nodes of a random network with noise: some are the columns, one is the target, or two (rows, targets)."""
     causes = _draws(rng, rows, int(rng.integers(1, max(2, min(columns, 12)) + 1)))
     width = int(rng.integers(max(4, columns // 2 + 1), columns + 12))
     layers = [causes]
@@ -106,12 +110,13 @@ def _causal(rng: np.random.Generator, rows: int, columns: int) -> tuple[Array, A
         nodes = _standard(last @ weights)
         bend = _BENDS[int(rng.integers(len(_BENDS)))]
         shift = rng.standard_normal(width).astype(np.float32)
-        noise = rng.uniform(0, 0.4) * rng.standard_normal(nodes.shape).astype(np.float32)
+        noise = rng.uniform(0, 0.3) * rng.standard_normal(nodes.shape).astype(np.float32)
         layers.append(_standard(bend(nodes * rng.uniform(0.5, 2.0) + shift) + noise))
     nodes = np.concatenate(layers, axis=1)
     alive = np.flatnonzero(nodes.std(axis=0) > 1e-3)
-    target = int(alive[-1 - rng.integers(min(len(alive), width))])  # late nodes have the most causes
-    others = alive[alive != target]
+    late = alive[-width:]  # they have the most causes
+    target = rng.choice(late, targets, replace=len(late) < targets)
+    others = np.setdiff1d(alive, target)
     if len(others) == 0:
         others = alive
     seen = rng.choice(others, columns, replace=len(others) < columns)
@@ -175,10 +180,20 @@ def _seen(rng: np.random.Generator, X: Array) -> Array:
     return _standard(X)
 
 
-def _to_classes(rng: np.random.Generator, signal: Array, classes: int) -> NDArray[np.int64] | None:
-    """Cut at random places, in an order that means nothing; None if a class has fewer than two rows."""
-    shares = np.cumsum(rng.dirichlet(np.full(classes, rng.uniform(1, 8))))[:-1]
-    levels = np.searchsorted(np.quantile(signal, shares), signal)
+def _to_classes(rng: np.random.Generator, signals: Array, classes: int) -> NDArray[np.int64] | None:
+    """A line cut at random places, a plane by the nearest of some of its points; None if a class has one row.
+
+    Args:
+        rng: decides.
+        signals: (rows, 1) or (rows, 2).
+        classes: their order means nothing.
+    """
+    if signals.shape[1] == 1:
+        shares = np.cumsum(rng.dirichlet(np.full(classes, rng.uniform(1, 8))))[:-1]
+        levels = np.searchsorted(np.quantile(signals[:, 0], shares), signals[:, 0])
+    else:
+        centres = signals[rng.choice(len(signals), classes, replace=False)]
+        levels = ((signals[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
     labels = rng.permutation(classes)[levels]
     if rng.random() < 0.3:
         wrong = rng.random(len(labels)) < rng.uniform(0, 0.2)

@@ -1,0 +1,401 @@
+"""Few rows: the learners that have learned to learn against ordinary ones; a picture too.
+
+    python -m benchmarks.fewshot                                  # the 24 bench tasks, ten draws: hours; resumes
+    python -m benchmarks.fewshot --report --draws 3               # what was measured last
+    python -m benchmarks.fewshot --split train --draws 2          # tasks to develop on
+
+Every task at 10, 20, 50, 100 and 200 training rows, stratified, at least two of every class and only where the rows are
+twice the classes; at most 2,000 test rows from the quarter that no draw trains on. Ours run as a trial runs them, at
+their first configuration. Against them: logistic or ridge regression whose penalty is cross-validated, k nearest
+neighbours, SVM, random forest and CatBoost, at their libraries' defaults, numbers standardised and categories one-hot
+where that is the custom. `*_unpractised` is the same network with weights as they are before any practice.
+
+Scores are AUC (one against the rest, the mean over classes) and R2, the latter at least -1. Printed are mean rank and
+mean score by training rows, 95 % intervals over tasks, and how often a learner beats another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.corpus import CorpusTask, load, read_frame, read_tasks
+from workers.engine.catalog import LEARNERS, get_learner
+from workers.engine.evaluation.metrics import score
+from workers.engine.learners.base import FitContext
+from workers.engine.meta import reading
+from workers.engine.preprocessing.fit import fit_encoder
+from workers.engine.space import Space
+from workers.engine.types import TaskKind
+
+Array = NDArray[Any]
+
+SIZES = (10, 20, 50, 100, 200)
+OURS = ("in_context", "matching", "siamese")
+UNPRACTISED = tuple(f"{name}_unpractised" for name in OURS)
+RIVALS = ("linear_cv", "knn", "svm", "random_forest", "catboost")
+_TEST_SHARE, _MOST_TEST = 0.25, 2_000
+_MOST_ROWS = 20_000  # of a table that are read
+_BOOTSTRAP = 2_000
+_KEPT = Path(__file__).with_name("measured") / "fewshot.json"
+
+
+def main() -> None:
+    """Run the cells that are missing, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", default="bench", choices=["bench", "train"])
+    parser.add_argument("--tasks", nargs="*", help="only these")
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--learners", nargs="*", default=[*OURS, *UNPRACTISED, *RIVALS])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("results/fewshot"))
+    parser.add_argument("--report", action="store_true", help="run nothing")
+    parser.add_argument("--keep", action="store_true", help="run nothing; write what there is to benchmarks/measured")
+    parser.add_argument("--picture", type=Path, help="draw it there")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    tasks = list(read_tasks(options.split, options.tasks))
+    if options.keep:
+        keep(options.out, tasks)
+    if not options.report and not options.keep:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = "1"  # for the processes that follow
+        with ProcessPoolExecutor(options.processes) as pool:
+            jobs = [pool.submit(run, task, options.draws, options.learners, options.out) for task in tasks]
+            for task, job in zip(tasks, jobs, strict=True):
+                print(f"{task.name}: {job.result()} cells", flush=True)
+    cells = read(options.out, [task.name for task in tasks], options.draws, options.learners)
+    report(cells, options.learners)
+    if options.picture:
+        draw(cells, options.learners, options.picture)
+
+
+def run(task: CorpusTask, draws: int, learners: Sequence[str], folder: Path) -> int:
+    """The task's missing scores, saved a draw at a time; how many there are."""
+    path, kept = folder / f"{task.name}.json", known(folder, task.name)
+    table: Table | None = None
+    for number in range(draws):
+        wanted = [
+            name for name in learners if not any(f"{number} {size} {labelled(name)}" in kept for size in SIZES)
+        ]  # a draw is saved whole
+        if not wanted:
+            continue
+        table = table or read_table(task)
+        kept |= scores(table, number, wanted)
+        path.write_text(json.dumps(kept))
+    return len(kept)
+
+
+def known(folder: Path, task: str) -> dict[str, float]:
+    """The task's scores, from the folder or as they were kept; keys are draw, size and learner."""
+    path = folder / f"{task}.json"
+    if path.exists():
+        return json.loads(path.read_text())  # type: ignore[no-any-return]
+    return json.loads(_KEPT.read_text()).get(task, {}) if _KEPT.exists() else {}
+
+
+def keep(folder: Path, tasks: Sequence[CorpusTask]) -> None:
+    """All scores as one file, of the weights that ship."""
+    current = {labelled(name) for name in (*OURS, *UNPRACTISED, *RIVALS)}
+    found = {
+        task.name: {
+            key: round(value, 4) for key, value in sorted(known(folder, task.name).items()) if key.split()[2] in current
+        }
+        for task in tasks
+    }
+    _KEPT.write_text(json.dumps(found, indent=0, sort_keys=True) + "\n")
+
+
+@cache
+def labelled(name: str) -> str:
+    """A learner's name in keys: with the digest of its weights, of which other scores would be stale."""
+    if name not in OURS:
+        return name
+    path = Path(reading.__file__).with_name(f"{name}_1.safetensors")
+    return f"{name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A task as the engine has it."""
+
+    kind: TaskKind
+    classes: int
+    schema: Any
+    columns: Mapping[str, Array]
+    y: Array
+
+    def rows(self, chosen: Array) -> dict[str, Array]:
+        """Some rows of every column."""
+        return {name: values[chosen] for name, values in self.columns.items()}
+
+
+def read_table(task: CorpusTask) -> Table:
+    """By the road that an upload takes."""
+    frame, kind = load(task), TaskKind(task.kind)
+    if len(frame) > _MOST_ROWS:
+        frame = frame.sample(_MOST_ROWS, random_state=0)
+    with tempfile.TemporaryDirectory() as folder:
+        table, target, _ = read_frame(frame, task.target, kind, Path(folder))
+        columns = {name: np.array(values) for name, values in table.columns.items()}
+    return Table(kind, len(target.classes or ()), table.schema, columns, np.array(target.y))
+
+
+def scores(table: Table, number: int, learners: Sequence[str]) -> dict[str, float]:
+    """Of one draw at every size; keys are draw, size and learner."""
+    rng = np.random.default_rng(number)
+    order = rng.permutation(len(table.y))
+    held = max(1, round(_TEST_SHARE * len(order)))
+    test, train = order[:held][:_MOST_TEST], order[held:]
+    found = {}
+    for size in SIZES:
+        if size > len(train) or size < 2 * table.classes:
+            continue
+        rows = support(train, table.y, size, table.classes)
+        for name in learners:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                said = predict(name, table, rows, test)
+            y = table.y[test]
+            value = score("roc_auc", y, said) if table.classes else max(-1.0, score("r2", y, said))
+            found[f"{number} {size} {labelled(name)}"] = float(value)
+    return found
+
+
+def support(train: Array, y: Array, size: int, classes: int) -> Array:
+    """The first rows of a random order, each class in proportion and at least twice (once, where it has no more)."""
+    if not classes:
+        return np.asarray(train[:size])
+    counts = np.bincount(y[train], minlength=classes)
+    wanted = np.minimum(np.maximum(np.floor(size * counts / len(train)), 2), counts).astype(int)
+    while wanted.sum() > size:
+        wanted[wanted.argmax()] -= 1
+    places = np.concatenate([np.flatnonzero(y[train] == label)[:count] for label, count in enumerate(wanted)])
+    rest = np.setdiff1d(np.arange(len(train)), places)[: size - len(places)]
+    return np.asarray(train[np.sort(np.concatenate([places, rest]))])
+
+
+def predict(name: str, table: Table, rows: Array, test: Array) -> Array:
+    """Probabilities (n, classes), or values, of the test rows by a learner that saw the others."""
+    y = table.y[rows]
+    options = _ENCODINGS[name] if name in _ENCODINGS else _configuration(name.removesuffix("_unpractised"), table.kind)
+    encoder, X = fit_encoder(options, table.schema, table.rows(rows), y, table.kind, table.classes, 0)
+    asked = encoder.transform(table.rows(test))
+    if name in RIVALS:
+        return _rival(name, X, y, asked, table.classes, list(encoder.categorical))
+    context = FitContext(
+        kind=table.kind,
+        n_classes=table.classes,
+        n_rows=len(rows),
+        n_columns=X.shape[1],
+        categorical=tuple(encoder.categorical),
+        threads=1,
+        seed=0,
+        metric="log_loss" if table.classes else "rmse",
+    )
+    if name in UNPRACTISED:
+        from workers.engine.learners.reading import Reading
+
+        estimator: Any = Reading(name.removesuffix("_unpractised"), options, context, shipped=_unpractised)
+    else:
+        estimator = get_learner(name).build({k: v for k, v in options.items() if k != "learner"}, context)
+    estimator.fit(X, y)
+    return np.asarray(estimator.predict_proba(asked) if table.classes else estimator.predict(asked))
+
+
+@cache
+def _unpractised(name: str) -> Any:
+    """Weights as they are before practice."""
+    import torch
+
+    from workers.engine.meta.reading.training import KINDS, as_shipped
+
+    torch.manual_seed(0)
+    return as_shipped(KINDS[name].network(**KINDS[name].shape))
+
+
+def _configuration(name: str, kind: TaskKind) -> Mapping[str, Any]:
+    return Space([name], kind).defaults()[0]
+
+
+_SCALED = {"prep_category": "onehot", "prep_scale": "standard", "prep_text": "word", "prep_text_dims": 16}
+_TREES = {"prep_category": "ordinal", "prep_text": "word", "prep_text_dims": 16}
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "linear_cv": _SCALED,
+    "knn": _SCALED,
+    "svm": _SCALED,
+    "random_forest": _TREES,
+    "catboost": {**_TREES, "prep_category": "native", "prep_impute": "native"},
+}
+
+
+def _rival(name: str, X: Array, y: Array, asked: Array, classes: int, categorical: list[int]) -> Array:
+    """What a library's estimator says at its defaults."""
+    if classes:
+        model = _classifiers(X, y, categorical)[name]().fit(X, y)
+        if hasattr(model, "predict_proba"):
+            said = model.predict_proba(asked)
+        else:
+            margins = model.decision_function(asked)
+            margins = np.stack([-margins, margins], axis=1) / 2 if margins.ndim == 1 else margins
+            said = np.exp(margins - margins.max(axis=1, keepdims=True))
+            said /= said.sum(axis=1, keepdims=True)
+        out = np.zeros((len(asked), classes))
+        out[:, np.asarray(model.classes_).astype(int)] = said
+        return np.asarray(out)
+    mean, deviation = y.mean(), y.std() or 1.0
+    model = _regressors(categorical)[name]().fit(X, (y - mean) / deviation)
+    return np.asarray(model.predict(asked) * deviation + mean)
+
+
+def _classifiers(X: Array, y: Array, categorical: list[int]) -> dict[str, Callable[[], Any]]:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC
+
+    folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
+
+    def linear() -> Any:
+        if folds < 2:
+            return LogisticRegression(max_iter=2_000)
+        return LogisticRegressionCV(cv=folds, scoring="neg_log_loss", max_iter=2_000)
+
+    return {
+        "linear_cv": linear,
+        "knn": lambda: KNeighborsClassifier(min(5, len(X))),
+        "svm": lambda: SVC(decision_function_shape="ovr"),
+        "random_forest": lambda: RandomForestClassifier(random_state=0),
+        "catboost": lambda: _CatBoost("CatBoostClassifier", categorical),
+    }
+
+
+def _regressors(categorical: list[int]) -> dict[str, Callable[[], Any]]:
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import RidgeCV
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.svm import SVR
+
+    return {
+        "linear_cv": lambda: RidgeCV(np.logspace(-3, 3, 13)),
+        "knn": lambda: KNeighborsRegressor(5),
+        "svm": SVR,
+        "random_forest": lambda: RandomForestRegressor(random_state=0),
+        "catboost": lambda: _CatBoost("CatBoostRegressor", categorical),
+    }
+
+
+class _CatBoost:
+    """At its defaults, category codes as categories."""
+
+    def __init__(self, name: str, categorical: list[int]) -> None:
+        import catboost
+
+        self._model = getattr(catboost, name)(
+            verbose=0, thread_count=1, allow_writing_files=False, random_seed=0, cat_features=categorical
+        )
+        self._categorical = categorical
+        if name == "CatBoostClassifier":
+            self.predict_proba = lambda X: self._model.predict_proba(self._rows(X))
+
+    def fit(self, X: Array, y: Array) -> _CatBoost:
+        """As scikit-learn's."""
+        self._model.fit(self._rows(X), y)
+        self.classes_ = getattr(self._model, "classes_", None)
+        return self
+
+    def predict(self, X: Array) -> Array:
+        """Values."""
+        return np.asarray(self._model.predict(self._rows(X)))
+
+    def _rows(self, X: Array) -> Array:
+        from workers.engine.bundle.runtime.members import catboost_rows
+
+        return catboost_rows(X, self._categorical)
+
+
+def read(folder: Path, tasks: Sequence[str], draws: int, learners: Sequence[str]) -> dict[int, Array]:
+    """By training rows: (tasks, draws, learners), NaN where there is none."""
+    cells = {size: np.full((len(tasks), draws, len(learners)), np.nan) for size in SIZES}
+    for place, task in enumerate(tasks):
+        kept = known(folder, task)
+        for size, number, (at, name) in (
+            (size, number, one) for size in SIZES for number in range(draws) for one in enumerate(learners)
+        ):
+            cells[size][place, number, at] = kept.get(f"{number} {size} {labelled(name)}", np.nan)
+    return cells
+
+
+def report(cells: Mapping[int, Array], learners: Sequence[str]) -> None:
+    """A table a number of rows."""
+    for size, values in cells.items():
+        whole = np.isfinite(values).all(axis=2)
+        values = values[np.any(whole, axis=1)]
+        if not len(values):
+            continue
+        ranks = np.where(np.isnan(values), np.nan, _ranks(values))
+        print(f"\n{size} rows, {len(values)} tasks, {int(whole.sum())} draws")
+        print(f"  {'':24}{'rank':>6}{'':16}{'score':>7}")
+        by_task = [np.nanmean(part, axis=1) for part in (ranks, values)]  # (tasks, learners)
+        for place in np.argsort(by_task[0].mean(axis=0)):
+            said = [f"{part[:, place].mean():6.3f} {_interval(part[:, place])}" for part in by_task]
+            print(f"  {learners[place]:24}{'  '.join(said)}")
+
+
+def _ranks(values: Array) -> Array:
+    """1 is the best; ties share."""
+    better = (values[..., None, :] > values[..., :, None]).sum(axis=-1)
+    same = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
+    return np.asarray(better + (same + 1) / 2)
+
+
+def _interval(values: Array) -> str:
+    rng = np.random.default_rng(0)
+    drawn = values[rng.integers(len(values), size=(_BOOTSTRAP, len(values)))].mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def draw(cells: Mapping[int, Array], learners: Sequence[str], picture: Path) -> None:
+    """Mean score and mean rank by training rows, of tasks that every size has."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "fewshot"  # the same picture from the same figures
+    from matplotlib import pyplot
+
+    everywhere = np.all([np.isfinite(values).all(axis=(1, 2)) for values in cells.values()], axis=0)
+    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6))
+    for place, name in enumerate(learners):
+        is_ours = name in LEARNERS and name in OURS
+        style = {"lw": 2.5 if is_ours else 1.2, "ls": ":" if name in UNPRACTISED else "-", "label": name}
+        values = [part[everywhere][..., place].mean() for part in cells.values()]
+        ranks = [_ranks(part[everywhere])[..., place].mean() for part in cells.values()]
+        panels[0].plot(list(cells), values, marker=".", **style)
+        panels[1].plot(list(cells), ranks, marker=".", **style)
+    panels[0].set(xscale="log", xlabel="training rows", ylabel="AUC or R2", title="mean score")
+    panels[1].set(xscale="log", xlabel="training rows", title="mean rank")
+    panels[1].invert_yaxis()
+    panels[0].legend(fontsize=7)
+    for panel in panels:
+        panel.set_xticks(SIZES, [str(size) for size in SIZES])
+    figure.tight_layout()
+    picture.parent.mkdir(exist_ok=True)
+    figure.savefig(picture, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

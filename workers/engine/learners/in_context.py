@@ -1,0 +1,23 @@
+"""The in-context transformer: a network that has practised on hundreds of thousands of tables reads this one whole.
+
+Nothing is fitted. Fitting keeps the rows, and the shipped weights say what follows from them
+(`meta/reading/in_context.py`; Müller et al. 2022, Hollmann et al. 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .base import Size
+from .reading import MOST_COLUMNS, MOST_ROWS, reading_learner
+
+
+def _cost(params: Mapping[str, Any], size: Size) -> float:
+    """Predicting is what takes time: every view is read, its columns two at a time, each row asking all others."""
+    rows, tokens = min(size.rows, MOST_ROWS), 1 + math.ceil(min(size.columns, MOST_COLUMNS) / 2)
+    return float(0.01 + params["views"] * tokens * rows * (4e-5 + 1e-7 * rows))
+
+
+LEARNER = reading_learner("in_context", _cost)

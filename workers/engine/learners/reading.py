@@ -1,0 +1,118 @@
+"""Estimators that are networks with fixed weights: they keep the training rows, and read them when asked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bundle.runtime.readers import NETWORK, load_reader
+from ..bundle.runtime.views import View, pack
+from ..preprocessing.derived import most_relevant
+from ..preprocessing.options import encoder_space
+from ..space import Int
+from ..types import TaskKind
+from .base import ABSOLUTE, Array, FitContext, Learner, Size
+from .wrap import Wrapped
+
+MOST_ROWS, MOST_COLUMNS = 1_000, 40  #: of a view
+_LARGEST = 3_000  # rows of a table beyond which others are better, and sooner
+_MOST_CLASSES = 60
+_FOLDER = Path(__file__).parent.parent / "meta" / "reading"
+#: what a network says of itself, and its tensors by name, float32
+Weights = tuple[Mapping[str, Any], Mapping[str, Array]]
+_FLAT = 10.0  # the column of this rank is half as likely as the first to be in a view
+
+
+def reading_learner(name: str, cost: Callable[[Mapping[str, Any], Size], float]) -> Learner:
+    """A learner of a shipped network.
+
+    Args:
+        name: of both.
+        cost: of one target; K classes are as many, two are one.
+    """
+
+    def build(params: Mapping[str, Any], context: FitContext) -> Reading:
+        return Reading(name, params, context)
+
+    return Learner(
+        name=name,
+        kinds=frozenset(TaskKind),
+        space=(
+            Int(name="views", low=1, high=16, default=4, log=True),
+            *encoder_space(scaled=False, native_categories=False, native_missing=False, log_target=False),
+        ),
+        defaults=({"views": 4},),
+        build=build,
+        cost=lambda params, size: cost(params, size) * (size.classes if size.classes > 2 else 1),
+        declines=_declines,
+    )
+
+
+def _declines(size: Size) -> str | None:
+    if size.classes > _MOST_CLASSES:
+        return f"more than {_MOST_CLASSES} classes, each of which it reads the table for, take too long"
+    return f"it has learned to read tables of at most {_LARGEST} rows" if size.rows > _LARGEST else None
+
+
+class Reading(Wrapped):
+    """A shipped network over views of the training rows; see `bundle/runtime/views.py`.
+
+    Args:
+        name: of the network, `meta/reading/NAME_1.safetensors`.
+        params: "views", how many.
+        context: of the fit.
+        shipped: gives what a name's weights say of themselves, and the weights.
+    """
+
+    def __init__(
+        self, name: str, params: Mapping[str, Any], context: FitContext, shipped: Callable[[str], Weights] | None = None
+    ) -> None:
+        super().__init__(lambda classes: classes, context, weighted=False)
+        self.name, self.views, self.shipped = name, int(params["views"]), shipped or _shipped
+
+    def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
+        about, weights = self.shipped(self.name)
+        classes = int(self.inner_)
+        rng = np.random.default_rng(self.context.seed)
+        views = [_view(rng, X, y, classes, about) for _ in range(self.views)]
+        absolute = self.context.metric in ABSOLUTE
+        self.configuration_ = {"form": self.name, "classes": classes, "absolute": absolute, **about}
+        self.tensors_ = {**{NETWORK + key: value for key, value in weights.items()}, **pack(X, y, views)}
+        self.inner_ = load_reader(self.configuration_, self.tensors_)
+
+    def _raw(self, X: Array) -> Any:
+        return self.inner_(np.asarray(X, dtype=np.float32))
+
+    def _model(self) -> tuple[str, Any, dict[str, Any]]:
+        return "reader", (self.configuration_, self.tensors_), {}
+
+
+@cache
+def _shipped(name: str) -> Weights:
+    from safetensors import safe_open
+
+    with safe_open(_FOLDER / f"{name}_1.safetensors", framework="numpy") as file:
+        tensors = {key: file.get_tensor(key).astype(np.float32) for key in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()["about"]), tensors
+
+
+def _view(rng: np.random.Generator, X: Array, y: Array, classes: int, about: Mapping[str, Any]) -> View:
+    """Some rows and columns in a random order, relevant columns likelier.
+
+    `about` may say of the network that it wants "noise" random numbers for every "group" of columns.
+    """
+    rows = rng.choice(len(y), min(len(y), MOST_ROWS), replace=False)
+    columns = rng.permutation(X.shape[1])
+    if len(columns) > MOST_COLUMNS:
+        ranked = most_relevant(X, y, classes, len(columns))
+        chances = 1 / (_FLAT + np.arange(len(columns)))
+        columns = rng.choice(ranked, MOST_COLUMNS, replace=False, p=chances / chances.sum())
+    group = about.get("group", len(columns))
+    noise = rng.standard_normal((math.ceil(len(columns) / group), about.get("noise", 0)), dtype=np.float32)
+    return View(rows, columns, noise)

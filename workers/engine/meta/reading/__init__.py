@@ -1,0 +1,1 @@
+"""Networks that read labelled rows and say what follows for others: learners that have learned to learn."""

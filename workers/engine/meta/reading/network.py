@@ -1,0 +1,101 @@
+"""What networks that read labelled rows have in common: what they are told, how they answer, what practice minimises.
+
+M targets a task, B = tasks x M of them, N rows of which the first S are labelled, C columns, K classes, D width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BUCKETS = 64  #: of a standard normal target, all as likely
+LEAST_CHANCE = 0.01  #: that a mean may give a class
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tasks of one size; see `bundle/runtime/episode.py` for what is told of them."""
+
+    cells: Tensor  #: (tasks, M, N, C, CELL)
+    rows: Tensor  #: (tasks, M, N, ROW)
+    share: Tensor  #: (tasks, M) of the class among the labelled rows
+    wanted: Tensor  #: (tasks, N - S) classes, or values
+    labelled: int  #: S
+    classes: int  #: 0: values
+
+
+class ReadingNetwork(nn.Module, ABC):
+    """Both sorts of target: of a mean, and of what else the network makes of a row, chances of classes or of values.
+
+    Before practice a class has the chance that the mean says, and values are normal about it.
+
+    Args:
+        width: D.
+    """
+
+    edges: Tensor
+    centres: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bend, self.buckets = nn.Linear(width, 2), nn.Linear(width, BUCKETS)
+        for layer in (self.bend, self.buckets):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("edges", torch.special.ndtri(torch.arange(1, BUCKETS) / BUCKETS), persistent=False)
+        self.register_buffer("centres", torch.special.ndtri((torch.arange(BUCKETS) + 0.5) / BUCKETS), persistent=False)
+
+    @abstractmethod
+    def forward(
+        self, cells: Tensor, rows: Tensor, labelled: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What it makes of the rows without labels: (B, N - S, D), and the mean that it expects: (B, N - S).
+
+        Args:
+            cells: (B, N, C, CELL).
+            rows: (B, N, ROW).
+            labelled: S.
+            generator: of random numbers, if the network wants any.
+        """
+
+    def about(self) -> dict[str, Any]:
+        """What whoever reads with its weights must know."""
+        return {}
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of what was asked."""
+        asked, mean = self(batch.cells.flatten(0, 1), batch.rows.flatten(0, 1), batch.labelled, generator)
+        if not batch.classes:
+            logits, wanted = self.values(asked, mean), torch.bucketize(batch.wanted.contiguous(), self.edges)
+        else:
+            asked, mean = (part.unflatten(0, batch.share.shape) for part in (asked, mean))
+            logits, wanted = self.classes(asked, mean, batch.share), batch.wanted
+        return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+
+    def values(self, asked: Tensor, mean: Tensor) -> Tensor:
+        """(B, N - S, BUCKETS) logits of a target with mean 0 and deviation 1."""
+        narrow = torch.exp(self.bend(asked)[..., :1])
+        out: Tensor = self.buckets(asked) - 0.5 * narrow * (self.centres - mean[..., None]) ** 2
+        return out
+
+    def classes(self, asked: Tensor, mean: Tensor, share: Tensor) -> Tensor:
+        """(tasks, N - S, K) logits, from M targets a task: all K classes, or of two the second.
+
+        Args:
+            asked: (tasks, M, N - S, D).
+            mean: (tasks, M, N - S).
+            share: (tasks, M) of the labelled rows that are of the class.
+        """
+        chance = share[..., None] + (share * (1 - share)).sqrt()[..., None] * mean
+        chance = chance.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE)
+        sharp, shift = self.bend(asked).unbind(-1)
+        if chance.shape[1] > 1:
+            every: Tensor = sharp.exp() * chance.log() + shift
+            return every.transpose(1, 2)
+        second = (sharp.exp() * torch.logit(chance) + shift)[:, 0]
+        return torch.stack([torch.zeros_like(second), second], dim=-1)
