@@ -5,13 +5,15 @@
     python -m benchmarks.fewshot --split train --draws 2          # tasks to develop on
 
 Every task at 10, 20, 50, 100 and 200 training rows, stratified, at least two of every class and only where the rows are
-twice the classes; at most 2,000 test rows from the quarter that no draw trains on. Ours run as a trial runs them, at
-their first configuration. Against them: logistic or ridge regression whose penalty is cross-validated, k nearest
-neighbours, SVM, random forest and CatBoost, at their libraries' defaults, numbers standardised and categories one-hot
-where that is the custom. `*_unpractised` is the same network with weights as they are before any practice.
+twice the classes; at most 2,000 test rows from a quarter that the draw does not train on; where rows repeat by a unit,
+no unit is on both sides. Ours run as a trial runs them, at their first configuration. Against them: logistic or ridge
+regression whose penalty is cross-validated, k nearest neighbours, SVM, random forest and CatBoost, at their libraries'
+defaults, numbers standardised and categories one-hot where that is the custom. `*_unpractised` is the same network with
+weights as they are before any practice.
 
 Scores are AUC (one against the rest, the mean over classes) and R2, the latter at least -1. Printed are mean rank and
-mean score by training rows, 95 % intervals over tasks, and how often a learner beats another.
+mean score by training rows with 95 % intervals over tasks, and what practice is worth: the mean difference of score
+between a learner and itself before practice.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.corpus import CorpusTask, load, read_frame, read_tasks
+from workers.engine.bundle import runtime
 from workers.engine.catalog import LEARNERS, get_learner
 from workers.engine.evaluation.metrics import score
+from workers.engine.learners import reading as reading_learners
 from workers.engine.learners.base import FitContext
 from workers.engine.meta import reading
 from workers.engine.preprocessing.fit import fit_encoder
@@ -48,7 +53,7 @@ OURS = ("in_context", "matching", "siamese")
 UNPRACTISED = tuple(f"{name}_unpractised" for name in OURS)
 RIVALS = ("linear_cv", "knn", "svm", "random_forest", "catboost")
 _TEST_SHARE, _MOST_TEST = 0.25, 2_000
-_MOST_ROWS = 20_000  # of a table that are read
+_MOST_ROWS = 40_000  # of a table that are read
 _BOOTSTRAP = 2_000
 _KEPT = Path(__file__).with_name("measured") / "fewshot.json"
 
@@ -73,7 +78,7 @@ def main() -> None:
     if not options.report and not options.keep:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"  # for the processes that follow
-        with ProcessPoolExecutor(options.processes) as pool:
+        with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
             jobs = [pool.submit(run, task, options.draws, options.learners, options.out) for task in tasks]
             for task, job in zip(tasks, jobs, strict=True):
                 print(f"{task.name}: {job.result()} cells", flush=True)
@@ -95,7 +100,9 @@ def run(task: CorpusTask, draws: int, learners: Sequence[str], folder: Path) -> 
             continue
         table = table or read_table(task)
         kept |= scores(table, number, wanted)
-        path.write_text(json.dumps(kept))
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(kept))
+        partial.replace(path)
     return len(kept)
 
 
@@ -121,11 +128,12 @@ def keep(folder: Path, tasks: Sequence[CorpusTask]) -> None:
 
 @cache
 def labelled(name: str) -> str:
-    """A learner's name in keys: with the digest of its weights, of which other scores would be stale."""
-    if name not in OURS:
+    """A learner's name in keys: with a digest of its weights and of what reads with them, or scores would be stale."""
+    if name in RIVALS:
         return name
-    path = Path(reading.__file__).with_name(f"{name}_1.safetensors")
-    return f"{name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    weights = Path(reading.__file__).with_name(f"{name.removesuffix('_unpractised')}_1.safetensors")
+    code = [*Path(runtime.__file__).parent.glob("*.py"), Path(reading_learners.__file__)]
+    return f"{name}@{hashlib.sha256(b''.join(path.read_bytes() for path in sorted([weights, *code]))).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,7 @@ class Table:
     schema: Any
     columns: Mapping[str, Array]
     y: Array
+    units: Array | None  #: what rows repeat by
 
     def rows(self, chosen: Array) -> dict[str, Array]:
         """Some rows of every column."""
@@ -145,21 +154,23 @@ class Table:
 
 def read_table(task: CorpusTask) -> Table:
     """By the road that an upload takes."""
-    frame, kind = load(task), TaskKind(task.kind)
+    frame, kind = load(task, with_unit=True), TaskKind(task.kind)
     if len(frame) > _MOST_ROWS:
         frame = frame.sample(_MOST_ROWS, random_state=0)
     with tempfile.TemporaryDirectory() as folder:
-        table, target, _ = read_frame(frame, task.target, kind, Path(folder))
+        table, target, units = read_frame(frame, task.target, kind, Path(folder), task.unit)
         columns = {name: np.array(values) for name, values in table.columns.items()}
-    return Table(kind, len(target.classes or ()), table.schema, columns, np.array(target.y))
+    return Table(kind, len(target.classes or ()), table.schema, columns, np.array(target.y), units)
 
 
 def scores(table: Table, number: int, learners: Sequence[str]) -> dict[str, float]:
     """Of one draw at every size; keys are draw, size and learner."""
     rng = np.random.default_rng(number)
     order = rng.permutation(len(table.y))
-    held = max(1, round(_TEST_SHARE * len(order)))
-    test, train = order[:held][:_MOST_TEST], order[held:]
+    units = np.arange(len(order)) if table.units is None else table.units
+    drawn = np.unique(units)
+    is_held = np.isin(units, rng.permutation(drawn)[: max(1, round(_TEST_SHARE * len(drawn)))])[order]
+    test, train = order[is_held][:_MOST_TEST], order[~is_held]
     found = {}
     for size in SIZES:
         if size > len(train) or size < 2 * table.classes:
@@ -231,8 +242,8 @@ def _configuration(name: str, kind: TaskKind) -> Mapping[str, Any]:
     return Space([name], kind).defaults()[0]
 
 
-_SCALED = {"prep_category": "onehot", "prep_scale": "standard", "prep_text": "word", "prep_text_dims": 16}
-_TREES = {"prep_category": "ordinal", "prep_text": "word", "prep_text_dims": 16}
+_TREES = {"prep_category": "ordinal", "prep_text": "word", "prep_text_dims": 16, "prep_indicators": True}
+_SCALED = {**_TREES, "prep_category": "onehot", "prep_scale": "standard"}
 _ENCODINGS: dict[str, dict[str, Any]] = {
     "linear_cv": _SCALED,
     "knn": _SCALED,
@@ -243,17 +254,18 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
 
 
 def _rival(name: str, X: Array, y: Array, asked: Array, classes: int, categorical: list[int]) -> Array:
-    """What a library's estimator says at its defaults."""
+    """What a library's estimator says at its defaults: AUC needs margins only, in whatever unit."""
+    if len(np.unique(y)) == 1 or not (X[0] != X).any():  # nothing to learn: some refuse it
+        shares = np.bincount(y, minlength=classes) / len(y) if classes else y.mean()
+        return np.tile(shares, (len(asked), 1)) if classes else np.full(len(asked), shares)
     if classes:
         model = _classifiers(X, y, categorical)[name]().fit(X, y)
         if hasattr(model, "predict_proba"):
             said = model.predict_proba(asked)
         else:
-            margins = model.decision_function(asked)
-            margins = np.stack([-margins, margins], axis=1) / 2 if margins.ndim == 1 else margins
-            said = np.exp(margins - margins.max(axis=1, keepdims=True))
-            said /= said.sum(axis=1, keepdims=True)
-        out = np.zeros((len(asked), classes))
+            said = model.decision_function(asked)
+            said = np.stack([-said, said], axis=1) if said.ndim == 1 else said
+        out = np.full((len(asked), classes), said.min() - 1)
         out[:, np.asarray(model.classes_).astype(int)] = said
         return np.asarray(out)
     mean, deviation = y.mean(), y.std() or 1.0
@@ -342,7 +354,8 @@ def read(folder: Path, tasks: Sequence[str], draws: int, learners: Sequence[str]
 def report(cells: Mapping[int, Array], learners: Sequence[str]) -> None:
     """A table a number of rows."""
     for size, values in cells.items():
-        whole = np.isfinite(values).all(axis=2)
+        whole = np.asarray(np.isfinite(values).all(axis=2))
+        values = np.where(whole[:, :, None], values, np.nan)
         values = values[np.any(whole, axis=1)]
         if not len(values):
             continue
@@ -353,6 +366,10 @@ def report(cells: Mapping[int, Array], learners: Sequence[str]) -> None:
         for place in np.argsort(by_task[0].mean(axis=0)):
             said = [f"{part[:, place].mean():6.3f} {_interval(part[:, place])}" for part in by_task]
             print(f"  {learners[place]:24}{'  '.join(said)}")
+        for place, name in enumerate(learners):
+            if (before := f"{name}_unpractised") in learners:
+                gain = by_task[1][:, place] - by_task[1][:, list(learners).index(before)]
+                print(f"  practice of {name}: {gain.mean():+.3f} {_interval(gain)}")
 
 
 def _ranks(values: Array) -> Array:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workers.engine.meta.reading.training import KINDS, load, pretrain, ship
+from workers.engine.meta.reading.training import KINDS, load, pretrain, progress, ship
 
 _EVERY = 100  # steps, of a line
 _SMOOTH = 10  # lines, of the drawn curve
@@ -38,21 +38,30 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * options.minutes
+    done, _ = progress(options.folder)
+    curve = options.folder / "losses.csv"
+    if curve.exists():  # what came after the checkpoint comes again
+        lines = curve.read_text().splitlines()
+        curve.write_text("".join(f"{line}\n" for line in lines if int(line.split(",")[0]) <= done))
     losses: list[float] = []
     for step in pretrain(options.folder, options.name, steps=options.steps, seed=options.seed):
         losses.append(step.loss)
         if len(losses) == _EVERY or step.is_last:
             line = f"{step.number},{step.tasks},{sum(losses) / len(losses):.5f}"
-            with (options.folder / "losses.csv").open("a") as file:
+            with curve.open("a") as file:
                 file.write(f"{line}\n")
             print(line, flush=True)
             losses.clear()
         if step.is_saved and time.monotonic() > until:
             break
+    done, steps = progress(options.folder)
+    if done < steps:
+        print(f"{done} of {steps} steps are done; the same command goes on", flush=True)
+        return
     if options.ship:
         ship(load(options.folder), options.ship)
     if options.picture:
-        draw(options.folder / "losses.csv", options.picture)
+        draw(curve, options.picture)
 
 
 def draw(losses: Path, picture: Path) -> None:

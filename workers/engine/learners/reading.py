@@ -22,19 +22,19 @@ from .wrap import Wrapped
 
 MOST_ROWS, MOST_COLUMNS = 1_000, 40  #: of a view
 _LARGEST = 3_000  # rows of a table beyond which others are better, and sooner
-_MOST_CLASSES = 60
+_MOST_READ = 6_000  # rows of a view x classes: each class is a reading
 _FOLDER = Path(__file__).parent.parent / "meta" / "reading"
 #: what a network says of itself, and its tensors by name, float32
 Weights = tuple[Mapping[str, Any], Mapping[str, Array]]
 _FLAT = 10.0  # the column of this rank is half as likely as the first to be in a view
 
 
-def reading_learner(name: str, cost: Callable[[Mapping[str, Any], Size], float]) -> Learner:
+def reading_learner(name: str, cost: Callable[[Size], float]) -> Learner:
     """A learner of a shipped network.
 
     Args:
         name: of both.
-        cost: of one target; K classes are as many, two are one.
+        cost: of one target a view; K classes are as many, two are one.
     """
 
     def build(params: Mapping[str, Any], context: FitContext) -> Reading:
@@ -44,24 +44,35 @@ def reading_learner(name: str, cost: Callable[[Mapping[str, Any], Size], float])
         name=name,
         kinds=frozenset(TaskKind),
         space=(
-            Int(name="views", low=1, high=16, default=4, log=True),
+            Int(name="views", low=1, high=8, default=4, log=True),
             *encoder_space(scaled=False, native_categories=False, native_missing=False, log_target=False),
         ),
-        defaults=({"views": 4},),
+        defaults=({"views": 4, "prep_category": "onehot"}, {"views": 4, "prep_category": "ordinal"}),
         build=build,
-        cost=lambda params, size: cost(params, size) * (size.classes if size.classes > 2 else 1),
+        cost=lambda params, size: 0.01 + params["views"] * (_look(size) + cost(size) * max(1, size.classes - 1)),
         declines=_declines,
     )
 
 
+def _look(size: Size) -> float:
+    """Seconds for the rules of an episode: kernels, and what they are broken down into."""
+    rows, columns = min(size.rows, MOST_ROWS), min(size.columns, MOST_COLUMNS)
+    return 0.003 + rows**2 * (5e-9 * columns + 6e-10 * rows)
+
+
 def _declines(size: Size) -> str | None:
-    if size.classes > _MOST_CLASSES:
-        return f"more than {_MOST_CLASSES} classes, each of which it reads the table for, take too long"
-    return f"it has learned to read tables of at most {_LARGEST} rows" if size.rows > _LARGEST else None
+    if size.rows > _LARGEST:
+        return f"it has learned to read tables of at most {_LARGEST} rows"
+    if size.classes > 2 and min(size.rows, MOST_ROWS) * size.classes > _MOST_READ:
+        return f"reading {size.rows} rows for each of {size.classes} classes takes too long"
+    return None
 
 
 class Reading(Wrapped):
     """A shipped network over views of the training rows; see `bundle/runtime/views.py`.
+
+    Rows are read unweighted: copies of a row would betray its label to what is said without it. Chances of classes are
+    multiplied by what their rows weigh in the mean; in regression weights change nothing.
 
     Args:
         name: of the network, `meta/reading/NAME_1.safetensors`.
@@ -73,7 +84,7 @@ class Reading(Wrapped):
     def __init__(
         self, name: str, params: Mapping[str, Any], context: FitContext, shipped: Callable[[str], Weights] | None = None
     ) -> None:
-        super().__init__(lambda classes: classes, context, weighted=False)
+        super().__init__(lambda classes: classes, context)
         self.name, self.views, self.shipped = name, int(params["views"]), shipped or _shipped
 
     def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
@@ -81,8 +92,13 @@ class Reading(Wrapped):
         classes = int(self.inner_)
         rng = np.random.default_rng(self.context.seed)
         views = [_view(rng, X, y, classes, about) for _ in range(self.views)]
-        absolute = self.context.metric in ABSOLUTE
-        self.configuration_ = {"form": self.name, "classes": classes, "absolute": absolute, **about}
+        self.configuration_ = {
+            "form": self.name,
+            "classes": classes,
+            "absolute": self.context.metric in ABSOLUTE,
+            "prior": _prior(y, weight) if classes else None,
+            **about,
+        }
         self.tensors_ = {**{NETWORK + key: value for key, value in weights.items()}, **pack(X, y, views)}
         self.inner_ = load_reader(self.configuration_, self.tensors_)
 
@@ -91,6 +107,13 @@ class Reading(Wrapped):
 
     def _model(self) -> tuple[str, Any, dict[str, Any]]:
         return "reader", (self.configuration_, self.tensors_), {}
+
+
+def _prior(y: Array, weight: Array | None) -> list[float] | None:
+    """Mean weight of the rows of each class, by the mean of all; None where nothing weighs."""
+    if weight is None:
+        return None
+    return list(map(float, np.bincount(y, weight) / np.bincount(y) / np.mean(weight)))
 
 
 @cache

@@ -25,10 +25,11 @@ def test_shapes_and_finite_whatever_the_table() -> None:
         X, targets = make_table(rows, columns)
         X[:, 0] = 7.0  # says nothing
         episode = Episode(X, targets)
+        known, labels = episode.told()
         cells, said = episode.ask(X[:2] * 1e6)
-        assert (episode.cells.shape, episode.rows.shape) == ((1, rows, columns, CELL), (1, rows, ROW))
+        assert (known.shape, labels.shape) == ((1, rows, columns, CELL), (1, rows, ROW))
         assert (cells.shape, said.shape) == ((1, 2, columns, CELL), (1, 2, ROW))
-        assert all(np.isfinite(part).all() for part in (episode.cells, episode.rows, cells, said))
+        assert all(np.isfinite(part).all() for part in (known, labels, cells, said))
 
 
 def test_units_and_the_order_of_rows_do_not_matter() -> None:
@@ -44,13 +45,12 @@ def test_units_and_the_order_of_rows_do_not_matter() -> None:
 def test_a_row_does_not_hear_its_own_label() -> None:
     """The penalty and the columns' weights may change with one label, little; the rest is without it."""
     X, targets = make_table()
-    before = Episode(X, targets)
-    changed = targets.copy()
+    (cells, before), changed = Episode(X, targets).told(), targets.copy()
     changed[7] = -3 * np.sign(targets[7])
-    after = Episode(X, changed)
-    moved = np.abs(after.rows[0, :, SAID] - before.rows[0, :, SAID]).mean(axis=1)
+    cells_after, after = Episode(X, changed).told()
+    moved = np.abs(after[0, :, SAID] - before[0, :, SAID]).mean(axis=1)
     assert moved[7] < np.abs(changed[7] - targets[7]) * 0.2
-    near = np.abs(after.cells[0, 7, :, 2:4] - before.cells[0, 7, :, 2:4])
+    near = np.abs(cells_after[0, 7, :, 2:4] - cells[0, 7, :, 2:4])
     np.testing.assert_allclose(near, 0, atol=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_rules_without_the_own_label_are_what_a_fit_without_the_row_says() -> No
     X, targets = make_table(200)
     left_out = [Episode(np.delete(X, row, 0), np.delete(targets, row, 0)).ask(X[row : row + 1])[1] for row in range(20)]
     expected = np.stack([rows[0, 0, SAID] for rows in left_out])
-    found = Episode(X, targets).rows[0, :20, SAID]
+    found = Episode(X, targets).told()[1][0, :20, SAID]
     assert np.abs(found - expected).mean() < 0.05
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
 

@@ -18,7 +18,7 @@ from workers.engine.learners.reading import MOST_COLUMNS, MOST_ROWS
 from workers.engine.types import TaskKind
 
 
-def fitted(name: str, X: Any, y: Any, classes: int, **more: Any) -> Any:
+def fitted(name: str, X: Any, y: Any, classes: int, weight: Any = None, **more: Any) -> Any:
     kind = TaskKind.REGRESSION if not classes else TaskKind.BINARY if classes == 2 else TaskKind.MULTICLASS
     context = FitContext(
         kind=kind,
@@ -30,7 +30,7 @@ def fitted(name: str, X: Any, y: Any, classes: int, **more: Any) -> Any:
         seed=0,
         **more,
     )
-    return get_learner(name).build({"views": 2}, context).fit(X, y)
+    return get_learner(name).build({"views": 2}, context).fit(X, y, sample_weight=weight)
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -77,10 +77,23 @@ def test_the_median_is_told_where_absolute_errors_count(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
+def test_classes_weigh_what_their_rows_do(name: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 2)).astype(np.float32)  # tells nothing
+    y = (np.arange(100) % 5 == 0).astype(np.int64)
+    plain, balanced = (
+        fitted(name, X, y, 2, weight=weight).predict_proba(X)[:, 1].mean() for weight in (None, np.where(y, 4.0, 1.0))
+    )
+    assert plain == pytest.approx(0.2, abs=0.1)
+    assert balanced == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("name", READERS)
 def test_outside_its_range_it_says_why_not(name: str) -> None:
     learner = get_learner(name)
     assert "rows" in str(learner.declines(Size(rows=5_000, columns=10, classes=2)))
-    assert "classes" in str(learner.declines(Size(rows=2_000, columns=10, classes=200)))
+    assert "classes" in str(learner.declines(Size(rows=2_000, columns=10, classes=7)))
+    assert learner.declines(Size(rows=100, columns=10, classes=60)) is None
     assert learner.declines(Size(rows=2_000, columns=1_000, classes=2)) is None
 
 

@@ -52,9 +52,10 @@ class Episode:
     """
 
     def __init__(self, X: Array, targets: Array) -> None:
-        X, self.targets = X.astype(np.float32), targets.astype(np.float32)
+        X, self.targets = X.astype(np.float64), targets.astype(np.float32)
         self._mean, deviation = X.mean(axis=0), X.std(axis=0)
-        self._scale = np.where(deviation > _LEAST, 1 / np.maximum(deviation, _LEAST), 0.0).astype(np.float32)
+        varies = deviation > _LEAST * np.abs(X).max(axis=0) * 0.1
+        self._scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
         self._sorted = np.sort(X, axis=0)
         values, ranks = self._values(X)
         places = [_bins(ranks, bins) for bins in _BINS]
@@ -81,12 +82,17 @@ class Episode:
         said = np.stack([rule.without_own for rule in self._rules], axis=2)  # (M, S, RULES)
         errors = ((said - self.targets.T[:, :, None]) ** 2).mean(axis=1)
         self._table = np.concatenate([np.minimum(errors, 2), np.full((len(errors), 1), np.log(len(X)) / 5)], axis=1)
-        #: (M, S, C, CELL) and (M, S, ROW)
-        self.cells, self.rows = self._cells(values, ranks, near), self._row(said, self.targets.T)
+        self._told: tuple[Array, Array] | None = (self._cells(values, ranks, near), self._row(said, self.targets.T))
+
+    def told(self) -> tuple[Array, Array]:
+        """(M, S, C, CELL) and (M, S, ROW) of the labelled rows; they are kept until this asks for them, once."""
+        assert self._told is not None
+        told, self._told = self._told, None
+        return told
 
     def ask(self, X: Array) -> tuple[Array, Array]:
         """(M, N, C, CELL) and (M, N, ROW) of rows without labels."""
-        values, ranks = self._values(X.astype(np.float32))
+        values, ranks = self._values(X.astype(np.float64))
         near = [binned.of(_bins(ranks, bins)) for binned, bins in zip(self._binned, _BINS, strict=True)]
         normal = _gauss(ranks)
         both = np.concatenate([values, normal], axis=1)
@@ -95,7 +101,7 @@ class Episode:
 
     def _values(self, X: Array) -> tuple[Array, Array]:
         """Standardised, and as ranks among the labelled rows, 0 to 1; each (N, C)."""
-        values = np.clip((X - self._mean) * self._scale, -_CLIP, _CLIP)
+        values = np.clip((X - self._mean) * self._scale, -_CLIP, _CLIP).astype(np.float32)
         ranks = np.empty_like(values)
         for place, known in enumerate(self._sorted.T):
             below, upto = (np.searchsorted(known, X[:, place], side) for side in ("left", "right"))

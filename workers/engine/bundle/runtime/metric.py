@@ -25,7 +25,7 @@ class SiameseTarget:
         """(N, D) and (N,); see ReadTarget."""
         asked = embed(self._weights, cells, rows)
         squares = (asked**2).sum(axis=1)[:, None] + (self._known**2).sum(axis=1) - 2 * asked @ self._known.T
-        return asked, softmax(-np.exp(self._weights["scale"]) * np.maximum(squares, 0)) @ self._labels
+        return asked, softmax(-np.exp(self._weights["sharp"]) * np.maximum(squares, 0)) @ self._labels
 
 
 class MatchingTarget:

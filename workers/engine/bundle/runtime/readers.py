@@ -25,7 +25,7 @@ def load_reader(configuration: Mapping[str, Any], tensors: Mapping[str, Array]) 
     """The function (N, C) -> (N, K) probabilities, or (N,) values when `classes` is 0.
 
     Args:
-        configuration: "form", a name in FORMS, "classes", "absolute", and what the form needs.
+        configuration: "form", a name in FORMS, "classes", "absolute", "prior", and what the form needs.
         tensors: the network's weights, and what `views.pack` made.
     """
     weights = {
@@ -46,6 +46,7 @@ def load_reader(configuration: Mapping[str, Any], tensors: Mapping[str, Array]) 
         int(configuration["classes"]),
         views,
         centres=weights.get("centres"),
+        prior=None if configuration.get("prior") is None else np.array(configuration["prior"]),
         absolute=bool(configuration["absolute"]),
     ).predict
 

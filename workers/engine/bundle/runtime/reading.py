@@ -45,7 +45,7 @@ class ReadTable:
     ) -> None:
         targets, share = class_targets(y, classes) if classes else (y[:, None], np.ones(1))
         self._episode, self._share, self._weights, self._classes = Episode(X, targets), share, weights, classes
-        self._targets = [read(cells, rows) for cells, rows in zip(self._episode.cells, self._episode.rows, strict=True)]
+        self._targets = [read(cells, rows) for cells, rows in zip(*self._episode.told(), strict=True)]
 
     def predict(self, X: Array) -> Array:
         """(N, K) probabilities, or (N, BUCKETS) of a standard normal target's buckets."""

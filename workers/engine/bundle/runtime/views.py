@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,6 +47,7 @@ class Views:
         classes: K; 0 in regression.
         views: at least one.
         centres: (buckets,) values that they stand for; of regression.
+        prior: (K,) by which chances are multiplied, before they sum to 1 again: classes weigh so much.
         absolute: the median is asked for, not the mean.
     """
 
@@ -58,20 +60,26 @@ class Views:
         views: Sequence[View],
         *,
         centres: Array | None = None,
+        prior: Array | None = None,
         absolute: bool = False,
     ) -> None:
         self._classes, self._views, self._absolute = classes, views, absolute
         self._centres = None if centres is None else _stretched(centres, y)
-        self._read, self._X, self._y = read, X, y
+        self._read, self._X, self._y, self._prior = read, X, y, prior
+        self._lock = Lock()
         self._readers: list[Reader] = []
 
     def predict(self, X: Array) -> Array:
         """(N, K) probabilities, or (N,) values."""
-        if not self._readers:
-            self._readers = [self._reader(view) for view in self._views]
+        with self._lock:
+            if not self._readers:
+                self._readers = [self._reader(view) for view in self._views]
         pairs = zip(self._readers, self._views, strict=True)
         said = np.mean([reader.predict(X[:, view.columns]) for reader, view in pairs], axis=0)
-        return said if self._classes else self._value(said)
+        if not self._classes:
+            return self._value(said)
+        weighed = said if self._prior is None else said * self._prior
+        return np.asarray(weighed / weighed.sum(axis=1, keepdims=True))
 
     def _reader(self, view: View) -> Reader:
         X = self._X[np.ix_(view.rows, view.columns)]
@@ -89,7 +97,8 @@ class Views:
 def _stretched(centres: Array, y: Array) -> Array:
     """The outermost buckets, which have no end, stand for what lies in them here."""
     centres = centres.astype(np.float64)
-    for place, beyond in ((0, y < centres[0]), (-1, y > centres[-1])):
+    lower, upper = centres[:2].mean(), centres[-2:].mean()
+    for place, beyond in ((0, y < lower), (-1, y > upper)):
         if beyond.any():
             centres[place] = y[beyond].mean()
     return centres
@@ -104,8 +113,17 @@ def pack(X: Array, y: Array, views: Sequence[View]) -> dict[str, Array]:
 
 
 def unpack(arrays: Mapping[str, Array]) -> tuple[Array, Array, list[View]]:
-    """What `pack` was given."""
+    """What `pack` was given.
+
+    Raises:
+        ValueError: a view is of rows or columns that are not there.
+    """
     parts = ("rows", "columns", "noise")
     count = sum(name.endswith(".rows") for name in arrays)
     views = [View(*(arrays[f"view.{place}.{part}"] for part in parts)) for place in range(count)]
-    return arrays["X"], arrays["y"], views
+    X, y = arrays["X"], arrays["y"]
+    for view in views:
+        for chosen, count in ((view.rows, min(len(X), len(y))), (view.columns, X.shape[1])):
+            if not len(chosen) or chosen.min() < 0 or chosen.max() >= count:
+                raise ValueError("a view of what is not there")
+    return X, y, views

@@ -49,6 +49,8 @@ class ReadingNetwork(nn.Module, ABC):
             nn.init.zeros_(layer.bias)
         self.register_buffer("edges", torch.special.ndtri(torch.arange(1, BUCKETS) / BUCKETS), persistent=False)
         self.register_buffer("centres", torch.special.ndtri((torch.arange(BUCKETS) + 0.5) / BUCKETS), persistent=False)
+        with torch.no_grad():  # buckets lie the denser the nearer to 0: without this a mean m would come out as m / 2
+            self.buckets.bias.copy_(0.5 * self.centres**2)
 
     @abstractmethod
     def forward(
@@ -70,10 +72,14 @@ class ReadingNetwork(nn.Module, ABC):
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Mean cross-entropy of what was asked."""
         asked, mean = self(batch.cells.flatten(0, 1), batch.rows.flatten(0, 1), batch.labelled, generator)
+        return self.answer_loss(asked, mean, batch)
+
+    def answer_loss(self, asked: Tensor, mean: Tensor, batch: Batch) -> Tensor:
+        """The same, of what `forward` returned."""
         if not batch.classes:
             logits, wanted = self.values(asked, mean), torch.bucketize(batch.wanted.contiguous(), self.edges)
         else:
-            asked, mean = (part.unflatten(0, batch.share.shape) for part in (asked, mean))
+            asked, mean = (part.view(*batch.share.shape, *part.shape[1:]) for part in (asked, mean))
             logits, wanted = self.classes(asked, mean, batch.share), batch.wanted
         return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 

@@ -53,12 +53,12 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "in_context": Kind(InContextNetwork, {"width": 48, "heads": 4, "blocks": 3}),
-    "matching": Kind(MatchingNetwork, {"width": 48}, steps=4_000),
-    "rnn": Kind(RnnNetwork, {"width": 48, "units": 96}, steps=4_000),
-    "mann": Kind(MannNetwork, {"width": 48, "slots": 64}, steps=4_000),
-    "lstm_learner": Kind(LstmNetwork, {"width": 48, "units": 24, "steps": 8}, steps=4_000),
-    "maml": Kind(MamlNetwork, {"width": 48, "units": 24, "steps": 8}, steps=4_000),
-    "reptile": Kind(ReptileNetwork, {"width": 48, "units": 24, "steps": 8}, steps=4_000),
+    "matching": Kind(MatchingNetwork, {"width": 48}, steps=2_500),
+    "rnn": Kind(RnnNetwork, {"width": 48, "units": 96}, steps=2_500),
+    "mann": Kind(MannNetwork, {"width": 48, "slots": 64}, steps=2_500),
+    "lstm_learner": Kind(LstmNetwork, {"width": 48, "units": 24, "steps": 8}, steps=2_500),
+    "maml": Kind(MamlNetwork, {"width": 48, "units": 24, "steps": 8}, steps=2_500),
+    "reptile": Kind(ReptileNetwork, {"width": 48, "units": 24, "steps": 8}, steps=2_500),
     "siamese": Kind(SiameseNetwork, {"width": 48}, steps=3_000),
 }
 
@@ -131,6 +131,15 @@ def pretrain(
         yield Step(number, float(loss.detach()), tasks, is_due, number == steps)
 
 
+def progress(folder: Path) -> tuple[int, int]:
+    """Steps that a folder's checkpoint has done, and that it is to do; nought of nought where there is none."""
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return 0, 0
+    kept = torch.load(path, weights_only=True)
+    return int(kept["done"]), int(kept["run"]["steps"])
+
+
 def load(folder: Path) -> ReadingNetwork:
     """The network of a folder's checkpoint."""
     kept = torch.load(folder / "checkpoint.pt", weights_only=True)
@@ -178,8 +187,7 @@ def _describe(task: SyntheticTask, labelled: int, classes: int) -> tuple[Array, 
         y = ((y - known.mean()) / max(float(known.std()), 1e-3)).astype(np.float32)  # as whoever predicts can
         targets, share = y[:labelled, None], np.ones(1, dtype=np.float32)
     episode = Episode(X[:labelled], targets)
-    cells, rows = episode.ask(X[labelled:])
-    both = (np.concatenate(parts, axis=1) for parts in ((episode.cells, cells), (episode.rows, rows)))
+    both = (np.concatenate(parts, axis=1) for parts in zip(episode.told(), episode.ask(X[labelled:]), strict=True))
     return *both, share, y[labelled:]
 
 

@@ -68,6 +68,9 @@ def test_without_practice_a_transformer_says_what_the_rules_say() -> None:
     chance = torch.softmax(network.classes(asked[:, None], mean[:, None], share), -1)[..., 1]
     expected = (share + (share * (1 - share)).sqrt() * mean).clamp(0.01, 0.99)
     torch.testing.assert_close(chance, expected)
+    asked, mean = torch.zeros(1, 3, 16), torch.tensor([[-1.0, 0.0, 0.5]])
+    said = torch.softmax(network.values(asked, mean), -1) @ network.centres
+    torch.testing.assert_close(said, mean, atol=0.15, rtol=0)  # no bucket lies beyond 2.4
 
 
 def test_a_step_depends_on_seed_and_number_alone() -> None:
@@ -108,7 +111,7 @@ def test_numpy_answers_as_torch_does(name: str, classes: int, columns: int) -> N
     episode = Episode(X[:18], targets)
     cells, rows = (
         torch.from_numpy(np.concatenate(parts, axis=1))
-        for parts in zip((episode.cells, episode.rows), episode.ask(X[18:]), strict=True)
+        for parts in zip(episode.told(), episode.ask(X[18:]), strict=True)
     )
     with torch.no_grad():
         asked, mean = network(cells, rows, 18, torch.Generator().manual_seed(0))
