@@ -71,8 +71,8 @@ def _declines(size: Size) -> str | None:
 class Reading(Wrapped):
     """A shipped network over views of the training rows; see `bundle/runtime/views.py`.
 
-    Rows are read unweighted: copies of a row would betray its label to what is said without it. Chances of classes are
-    multiplied by what their rows weigh in the mean; in regression weights change nothing.
+    No row is read twice, however heavy: its copies would betray its label to what is said without it. Chances of
+    classes are multiplied by what their rows weigh in the mean; in regression heavy rows are in more of the views.
 
     Args:
         name: of the network, `meta/reading/NAME_1.safetensors`.
@@ -91,7 +91,7 @@ class Reading(Wrapped):
         about, weights = self.shipped(self.name)
         classes = int(self.inner_)
         rng = np.random.default_rng(self.context.seed)
-        views = [_view(rng, X, y, classes, about) for _ in range(self.views)]
+        views = [_view(rng, X, y, classes, None if classes else weight, about) for _ in range(self.views)]
         self.configuration_ = {
             "form": self.name,
             "classes": classes,
@@ -125,12 +125,20 @@ def _shipped(name: str) -> Weights:
         return json.loads(file.metadata()["about"]), tensors
 
 
-def _view(rng: np.random.Generator, X: Array, y: Array, classes: int, about: Mapping[str, Any]) -> View:
-    """Some rows and columns in a random order, relevant columns likelier.
+def _view(
+    rng: np.random.Generator, X: Array, y: Array, classes: int, weight: Array | None, about: Mapping[str, Any]
+) -> View:
+    """Some rows and columns in a random order, heavy rows and relevant columns likelier.
 
     `about` may say of the network that it wants "noise" random numbers for every "group" of columns.
     """
-    rows = rng.choice(len(y), min(len(y), MOST_ROWS), replace=False)
+    count, chances = len(y), None
+    if weight is not None:
+        chances = weight / weight.sum()
+        count = min(
+            math.ceil(1 / (chances**2).sum()), int((chances > 0).sum())
+        )  # as many rows of one weight tell as much
+    rows = rng.choice(len(y), min(count, MOST_ROWS), replace=False, p=chances)
     columns = rng.permutation(X.shape[1])
     if len(columns) > MOST_COLUMNS:
         ranked = most_relevant(X, y, classes, len(columns))

@@ -84,8 +84,8 @@ def test_classes_weigh_what_their_rows_do(name: str) -> None:
     plain, balanced = (
         fitted(name, X, y, 2, weight=weight).predict_proba(X)[:, 1].mean() for weight in (None, np.where(y, 4.0, 1.0))
     )
-    assert plain == pytest.approx(0.2, abs=0.1)
-    assert balanced == pytest.approx(0.5, abs=0.1)
+    assert plain == pytest.approx(0.2, abs=0.12)
+    assert balanced == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize("name", READERS)
