@@ -5,7 +5,7 @@
     python -m benchmarks.fewshot --split train --draws 2          # tasks to develop on
 
 Every task at 10, 20, 50, 100 and 200 training rows, stratified, at least two of every class and only where the rows are
-twice the classes; at most 2,000 test rows from a quarter that the draw does not train on; where rows repeat by a unit,
+twice the classes; at most 500 test rows from a quarter that the draw does not train on; where rows repeat by a unit,
 no unit is on both sides. Ours run as a trial runs them, at their first configuration. Against them: logistic or ridge
 regression whose penalty is cross-validated, k nearest neighbours, SVM, random forest and CatBoost, at their libraries'
 defaults, numbers standardised and categories one-hot where that is the custom. `*_unpractised` is the same network with
@@ -36,10 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.corpus import CorpusTask, load, read_frame, read_tasks
-from workers.engine.bundle import runtime
 from workers.engine.catalog import LEARNERS, get_learner
 from workers.engine.evaluation.metrics import score
-from workers.engine.learners import reading as reading_learners
 from workers.engine.learners.base import FitContext
 from workers.engine.meta import reading
 from workers.engine.preprocessing.fit import fit_encoder
@@ -52,7 +50,7 @@ SIZES = (10, 20, 50, 100, 200)
 OURS = ("in_context", "matching", "siamese")
 UNPRACTISED = tuple(f"{name}_unpractised" for name in OURS)
 RIVALS = ("linear_cv", "knn", "svm", "random_forest", "catboost")
-_TEST_SHARE, _MOST_TEST = 0.25, 2_000
+_TEST_SHARE, _MOST_TEST = 0.25, 500
 _MOST_ROWS = 40_000  # of a table that are read
 _BOOTSTRAP = 2_000
 _KEPT = Path(__file__).with_name("measured") / "fewshot.json"
@@ -128,12 +126,12 @@ def keep(folder: Path, tasks: Sequence[CorpusTask]) -> None:
 
 @cache
 def labelled(name: str) -> str:
-    """A learner's name in keys: with a digest of its weights and of what reads with them, or scores would be stale."""
+    """A learner's name in keys: ours with the digest of its weights and its revision; scores of others are stale."""
     if name in RIVALS:
         return name
-    weights = Path(reading.__file__).with_name(f"{name.removesuffix('_unpractised')}_1.safetensors")
-    code = [*Path(runtime.__file__).parent.glob("*.py"), Path(reading_learners.__file__)]
-    return f"{name}@{hashlib.sha256(b''.join(path.read_bytes() for path in sorted([weights, *code]))).hexdigest()[:8]}"
+    own = name.removesuffix("_unpractised")
+    weights = Path(reading.__file__).with_name(f"{own}_1.safetensors").read_bytes()
+    return f"{name}@{hashlib.sha256(weights).hexdigest()[:8]}.{get_learner(own).revision}"
 
 
 @dataclass(frozen=True)
