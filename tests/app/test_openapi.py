@@ -109,6 +109,7 @@ def seeded(
     return {"model_id": str(add_model(job_id, (golden / "binary.zip").read_bytes()))}
 
 
+@pytest.mark.timeout(600)  # a minute and a half alone, more than three beside other tests on a busy machine
 def test_service_keeps_to_its_document_when_called_at_random(
     served: str, predictor: None, tenant: Any, seeded: dict[str, str], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from workers.engine.meta.reading.prior import MOST_CLASSES, sample_task
 
 
 @given(st.integers(0, 10_000), st.integers(60, 200), st.integers(1, 20), st.sampled_from([0, 2, 3, MOST_CLASSES]))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_table_is_finite_and_of_the_size_asked_for(seed: int, rows: int, columns: int, classes: int) -> None:
     task = sample_task(np.random.default_rng(seed), rows, columns, classes)
     assert task.X.shape == (rows, columns)
