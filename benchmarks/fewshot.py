@@ -24,7 +24,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -35,8 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ordinary import ENCODINGS, answer
 from workers.corpus import CorpusTask, load, read_frame, read_tasks
-from workers.engine.catalog import LEARNERS, get_learner
+from workers.engine.catalog import READERS, get_learner
 from workers.engine.evaluation.metrics import score
 from workers.engine.learners.base import FitContext
 from workers.engine.meta import reading
@@ -47,9 +48,9 @@ from workers.engine.types import TaskKind
 Array = NDArray[Any]
 
 SIZES = (10, 20, 50, 100, 200)
-OURS = ("in_context", "matching", "siamese")
+OURS = READERS
 UNPRACTISED = tuple(f"{name}_unpractised" for name in OURS)
-RIVALS = ("linear_cv", "knn", "svm", "random_forest", "catboost")
+RIVALS = tuple(ENCODINGS)
 _TEST_SHARE, _MOST_TEST = 0.25, 500
 _MOST_ROWS = 40_000  # of a table that are read
 _BOOTSTRAP = 2_000
@@ -200,11 +201,11 @@ def support(train: Array, y: Array, size: int, classes: int) -> Array:
 def predict(name: str, table: Table, rows: Array, test: Array) -> Array:
     """Probabilities (n, classes), or values, of the test rows by a learner that saw the others."""
     y = table.y[rows]
-    options = _ENCODINGS[name] if name in _ENCODINGS else _configuration(name.removesuffix("_unpractised"), table.kind)
+    options = ENCODINGS[name] if name in ENCODINGS else _configuration(name.removesuffix("_unpractised"), table.kind)
     encoder, X = fit_encoder(options, table.schema, table.rows(rows), y, table.kind, table.classes, 0)
     asked = encoder.transform(table.rows(test))
     if name in RIVALS:
-        return _rival(name, X, y, asked, table.classes, list(encoder.categorical))
+        return answer(name, X, y, asked, table.classes, list(encoder.categorical))
     context = FitContext(
         kind=table.kind,
         n_classes=table.classes,
@@ -238,103 +239,6 @@ def _unpractised(name: str) -> Any:
 
 def _configuration(name: str, kind: TaskKind) -> Mapping[str, Any]:
     return Space([name], kind).defaults()[0]
-
-
-_TREES = {"prep_category": "ordinal", "prep_text": "word", "prep_text_dims": 16, "prep_indicators": True}
-_SCALED = {**_TREES, "prep_category": "onehot", "prep_scale": "standard"}
-_ENCODINGS: dict[str, dict[str, Any]] = {
-    "linear_cv": _SCALED,
-    "knn": _SCALED,
-    "svm": _SCALED,
-    "random_forest": _TREES,
-    "catboost": {**_TREES, "prep_category": "native", "prep_impute": "native"},
-}
-
-
-def _rival(name: str, X: Array, y: Array, asked: Array, classes: int, categorical: list[int]) -> Array:
-    """What a library's estimator says at its defaults: AUC needs margins only, in whatever unit."""
-    if len(np.unique(y)) == 1 or not (X[0] != X).any():  # nothing to learn: some refuse it
-        shares = np.bincount(y, minlength=classes) / len(y) if classes else y.mean()
-        return np.tile(shares, (len(asked), 1)) if classes else np.full(len(asked), shares)
-    if classes:
-        model = _classifiers(X, y, categorical)[name]().fit(X, y)
-        if hasattr(model, "predict_proba"):
-            said = model.predict_proba(asked)
-        else:
-            said = model.decision_function(asked)
-            said = np.stack([-said, said], axis=1) if said.ndim == 1 else said
-        out = np.full((len(asked), classes), said.min() - 1)
-        out[:, np.asarray(model.classes_).astype(int)] = said
-        return np.asarray(out)
-    mean, deviation = y.mean(), y.std() or 1.0
-    model = _regressors(categorical)[name]().fit(X, (y - mean) / deviation)
-    return np.asarray(model.predict(asked) * deviation + mean)
-
-
-def _classifiers(X: Array, y: Array, categorical: list[int]) -> dict[str, Callable[[], Any]]:
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import SVC
-
-    folds = min(5, int(np.bincount(y)[np.unique(y)].min()))
-
-    def linear() -> Any:
-        if folds < 2:
-            return LogisticRegression(max_iter=2_000)
-        return LogisticRegressionCV(cv=folds, scoring="neg_log_loss", max_iter=2_000)
-
-    return {
-        "linear_cv": linear,
-        "knn": lambda: KNeighborsClassifier(min(5, len(X))),
-        "svm": lambda: SVC(decision_function_shape="ovr"),
-        "random_forest": lambda: RandomForestClassifier(random_state=0),
-        "catboost": lambda: _CatBoost("CatBoostClassifier", categorical),
-    }
-
-
-def _regressors(categorical: list[int]) -> dict[str, Callable[[], Any]]:
-    from sklearn.ensemble import RandomForestRegressor
-    from sklearn.linear_model import RidgeCV
-    from sklearn.neighbors import KNeighborsRegressor
-    from sklearn.svm import SVR
-
-    return {
-        "linear_cv": lambda: RidgeCV(np.logspace(-3, 3, 13)),
-        "knn": lambda: KNeighborsRegressor(5),
-        "svm": SVR,
-        "random_forest": lambda: RandomForestRegressor(random_state=0),
-        "catboost": lambda: _CatBoost("CatBoostRegressor", categorical),
-    }
-
-
-class _CatBoost:
-    """At its defaults, category codes as categories."""
-
-    def __init__(self, name: str, categorical: list[int]) -> None:
-        import catboost
-
-        self._model = getattr(catboost, name)(
-            verbose=0, thread_count=1, allow_writing_files=False, random_seed=0, cat_features=categorical
-        )
-        self._categorical = categorical
-        if name == "CatBoostClassifier":
-            self.predict_proba = lambda X: self._model.predict_proba(self._rows(X))
-
-    def fit(self, X: Array, y: Array) -> _CatBoost:
-        """As scikit-learn's."""
-        self._model.fit(self._rows(X), y)
-        self.classes_ = getattr(self._model, "classes_", None)
-        return self
-
-    def predict(self, X: Array) -> Array:
-        """Values."""
-        return np.asarray(self._model.predict(self._rows(X)))
-
-    def _rows(self, X: Array) -> Array:
-        from workers.engine.bundle.runtime.members import catboost_rows
-
-        return catboost_rows(X, self._categorical)
 
 
 def read(folder: Path, tasks: Sequence[str], draws: int, learners: Sequence[str]) -> dict[int, Array]:
@@ -395,7 +299,7 @@ def draw(cells: Mapping[int, Array], learners: Sequence[str], picture: Path) -> 
     everywhere = np.all([np.isfinite(values).all(axis=(1, 2)) for values in cells.values()], axis=0)
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.6))
     for place, name in enumerate(learners):
-        is_ours = name in LEARNERS and name in OURS
+        is_ours = name in OURS
         style = {"lw": 2.5 if is_ours else 1.2, "ls": ":" if name in UNPRACTISED else "-", "label": name}
         values = [part[everywhere][..., place].mean() for part in cells.values()]
         ranks = [_ranks(part[everywhere])[..., place].mean() for part in cells.values()]

@@ -34,7 +34,8 @@ import sklearn.svm
 import skops.io
 import torch
 
-from ..learners import adamw, network_module, reading
+from ..bundle.runtime import readers
+from ..learners import adamw, network_module
 from . import child, trial
 from .processes import kill_children
 
@@ -46,7 +47,7 @@ __all__ = [
     "network_module",
     "numpy",
     "pyarrow",
-    "reading",
+    "readers",
     "sklearn",
     "skops",
     "torch",

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle.runtime.readers import NETWORK, load_reader
-from ..bundle.runtime.views import View, pack
+from ..bundle.runtime.views import NETWORK, View, pack
 from ..preprocessing.derived import most_relevant
 from ..preprocessing.options import encoder_space
 from ..space import Int
@@ -88,10 +87,13 @@ class Reading(Wrapped):
         self.name, self.views, self.shipped = name, int(params["views"]), shipped or _shipped
 
     def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
+        from ..bundle.runtime.readers import load_reader  # scipy: who only asks for the space has no need of it
+
         about, weights = self.shipped(self.name)
         classes = int(self.inner_)
         rng = np.random.default_rng(self.context.seed)
-        views = [_view(rng, X, y, classes, None if classes else weight, about) for _ in range(self.views)]
+        ranked = most_relevant(X, y, classes, X.shape[1])
+        views = [View(*_drawn(rng, None if classes else weight, len(y), ranked, about)) for _ in range(self.views)]
         self.configuration_ = {
             "form": self.name,
             "classes": classes,
@@ -125,25 +127,22 @@ def _shipped(name: str) -> Weights:
         return json.loads(file.metadata()["about"]), tensors
 
 
-def _view(
-    rng: np.random.Generator, X: Array, y: Array, classes: int, weight: Array | None, about: Mapping[str, Any]
-) -> View:
-    """Some rows and columns in a random order, heavy rows and relevant columns likelier.
+def _drawn(
+    rng: np.random.Generator, weight: Array | None, count: int, ranked: Array, about: Mapping[str, Any]
+) -> tuple[Any, Any, Any]:
+    """Some of `count` rows and of the columns in a random order, heavy rows and relevant columns likelier; noise.
 
     `about` may say of the network that it wants "noise" random numbers for every "group" of columns.
     """
-    count, chances = len(y), None
-    if weight is not None:
-        chances = weight / weight.sum()
-        count = min(
-            math.ceil(1 / (chances**2).sum()), int((chances > 0).sum())
-        )  # as many rows of one weight tell as much
-    rows = rng.choice(len(y), min(count, MOST_ROWS), replace=False, p=chances)
-    columns = rng.permutation(X.shape[1])
+    share, telling = None, count
+    if weight is not None:  # as many rows of one weight tell as much
+        share = weight / weight.sum()
+        telling = min(math.ceil(1 / (share**2).sum()), int((share > 0).sum()))
+    rows = rng.choice(count, min(telling, MOST_ROWS), replace=False, p=share)
+    columns = rng.permutation(len(ranked))
     if len(columns) > MOST_COLUMNS:
-        ranked = most_relevant(X, y, classes, len(columns))
         chances = 1 / (_FLAT + np.arange(len(columns)))
         columns = rng.choice(ranked, MOST_COLUMNS, replace=False, p=chances / chances.sum())
     group = about.get("group", len(columns))
     noise = rng.standard_normal((math.ceil(len(columns) / group), about.get("noise", 0)), dtype=np.float32)
-    return View(rows, columns, noise)
+    return rows, columns, noise

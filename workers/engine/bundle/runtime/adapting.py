@@ -15,8 +15,8 @@ Array = np.ndarray[Any, Any]
 #: (step, weights (P,), gradient (P,), loss) -> weights
 Step = Callable[[int, Array, Array, float], Array]
 
-_SHIFT = 10.0
-_FORGET, _ENTER = 5.0, -2.0
+SHIFT = 10.0  #: logarithms of gradients down to exp(-SHIFT)
+FORGET, ENTER = 5.0, -2.0  #: gates before the first step: keep, and a rate of .1
 
 
 class AdaptedTarget:
@@ -65,7 +65,7 @@ def gradient_steps(weights: Weights) -> Step:
 def lstm_steps(weights: Weights) -> Step:
     """As the cell state of an LSTM."""
     shape = weights["start"].shape
-    gates = {name: sigmoid(np.full(shape, bias, np.float32)) for name, bias in (("forget", _FORGET), ("enter", _ENTER))}
+    gates = {name: sigmoid(np.full(shape, bias, np.float32)) for name, bias in (("forget", FORGET), ("enter", ENTER))}
 
     def step(place: int, small: Array, gradient: Array, loss: float) -> Array:
         told = [*_as_two(gradient), *_as_two(np.full(shape, loss, np.float32)), small]
@@ -78,7 +78,7 @@ def lstm_steps(weights: Weights) -> Step:
 
 def _as_two(x: Array) -> tuple[Array, Array]:
     """Logarithm and sign, or what is near 0 as it is."""
-    least = math.exp(-_SHIFT)
+    least = math.exp(-SHIFT)
     is_large = np.abs(x) >= least
-    size = np.where(is_large, np.log(np.maximum(np.abs(x), least)) / _SHIFT, -1.0)
-    return size, np.where(is_large, np.sign(x), math.exp(_SHIFT) * x)
+    size = np.where(is_large, np.log(np.maximum(np.abs(x), least)) / SHIFT, -1.0)
+    return size, np.where(is_large, np.sign(x), math.exp(SHIFT) * x)

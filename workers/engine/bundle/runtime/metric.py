@@ -11,7 +11,7 @@ from .reading import Weights, gelu, linear, softmax
 
 Array = np.ndarray[Any, Any]
 
-_READS = 3
+READS = 3  #: of the row that is asked about
 
 
 class SiameseTarget:
@@ -45,7 +45,7 @@ class MatchingTarget:
         asked = embed(self._weights, cells, rows)
         width = asked.shape[1]
         hidden, cell = np.zeros((2, len(asked), 2 * width), dtype=np.float32)
-        for _ in range(_READS):
+        for _ in range(READS):
             hidden, cell = lstm_cell(self._weights, asked, hidden, cell, "reading", "")
             read = hidden[:, :width] + asked
             attention = softmax(np.exp(self._weights["sharp"]) * unit(read) @ self._directions.T)

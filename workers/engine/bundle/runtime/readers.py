@@ -13,12 +13,10 @@ from .in_context import InContextTarget
 from .metric import MatchingTarget, SiameseTarget
 from .reading import ReadTable, ReadTarget, Weights
 from .recurrent import MannTarget, RnnTarget
-from .views import Views, unpack
+from .views import NETWORK, Views, unpack
 
 Array = np.ndarray[Any, Any]
 ReadOne = Callable[[Array, Array], ReadTarget]
-
-NETWORK = "network."  #: before the names of the network's own weights
 
 
 def load_reader(configuration: Mapping[str, Any], tensors: Mapping[str, Array]) -> Callable[[Array], Array]:

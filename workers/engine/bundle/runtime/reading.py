@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 Weights = Mapping[str, Array]
 
 _ASKED = 512  # rows at once
-_LEAST_CHANCE = 0.01
+LEAST_CHANCE = 0.01  #: that a mean may give a class
 
 
 class ReadTarget(Protocol):
@@ -64,7 +64,7 @@ class ReadTable:
     def _chances(self, said: Sequence[tuple[Array, Array]]) -> Array:
         logits = []
         for (asked, mean), share in zip(said, self._share, strict=True):
-            chance = np.clip(share + np.sqrt(share * (1 - share)) * mean, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+            chance = np.clip(share + np.sqrt(share * (1 - share)) * mean, LEAST_CHANCE, 1 - LEAST_CHANCE)
             sharp, shift = linear(self._weights, asked, "bend").T
             odds = np.log(chance) if len(said) > 1 else np.log(chance / (1 - chance))
             logits.append(np.exp(sharp) * odds + shift)

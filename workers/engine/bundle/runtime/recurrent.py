@@ -11,7 +11,7 @@ from .reading import Weights, linear, softmax
 
 Array = np.ndarray[Any, Any]
 
-_FADE = 0.95
+FADE = 0.95  #: of use, a step
 
 
 class RnnTarget:
@@ -70,7 +70,7 @@ class MannTarget:
         kept = (1 - least)[:, None]
         self._addresses = self._addresses * kept + writes[:, None] * key
         self._contents = self._contents * kept + writes[:, None] * linear(self._weights, hidden, "content")
-        return np.asarray(_FADE * used + reads + writes)
+        return np.asarray(FADE * used + reads + writes)
 
     def _reads(self, keys: Array) -> Array:
         """(N, M)."""

@@ -16,6 +16,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+NETWORK = "network."  #: before the names of the network's own weights, which lie beside the views
+
 
 class Reader(Protocol):
     """What has read labelled rows."""

@@ -20,12 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...bundle.runtime.adapting import ENTER, FORGET, SHIFT
 from .encoder import RowEncoder
 from .network import Batch, ReadingNetwork
 
 GATE_INPUTS = 6  #: gradient and loss, each as two numbers; weight; the gate before
-SHIFT = 10.0  #: logarithms of gradients down to exp(-SHIFT)
-_FORGET, _ENTER = 5.0, -2.0  # gates at first: keep, and a rate of .1
 
 
 class AdaptingNetwork(ReadingNetwork):
@@ -122,13 +121,13 @@ class LstmNetwork(AdaptingNetwork):
     def __init__(self, width: int, units: int, steps: int) -> None:
         super().__init__(width, units, steps)
         self.forget, self.enter = nn.Linear(GATE_INPUTS, 1), nn.Linear(GATE_INPUTS, 1)
-        for gate, bias in ((self.forget, _FORGET), (self.enter, _ENTER)):
+        for gate, bias in ((self.forget, FORGET), (self.enter, ENTER)):
             nn.init.normal_(gate.weight, std=0.01)
             nn.init.constant_(gate.bias, bias)
 
     def _first(self, batch: int) -> tuple[Tensor, ...]:
         shape = (batch, len(self.start))
-        return torch.full(shape, _FORGET).sigmoid(), torch.full(shape, _ENTER).sigmoid()
+        return torch.full(shape, FORGET).sigmoid(), torch.full(shape, ENTER).sigmoid()
 
     def _step(
         self, step: int, weights: Tensor, gradient: Tensor, loss: Tensor, state: tuple[Tensor, ...]

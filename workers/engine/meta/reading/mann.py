@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...bundle.runtime.recurrent import FADE
 from .encoder import RowEncoder
 from .network import ReadingNetwork
-
-FADE = 0.95  #: of use, a step
 
 
 class MannNetwork(ReadingNetwork):

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...bundle.runtime.metric import READS
 from .encoder import RowEncoder
 from .network import ReadingNetwork
-
-READS = 3  #: of the row that is asked about
 
 
 class MatchingNetwork(ReadingNetwork):

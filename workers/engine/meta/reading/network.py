@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...bundle.runtime.reading import LEAST_CHANCE
+
 BUCKETS = 64  #: of a standard normal target, all as likely
-LEAST_CHANCE = 0.01  #: that a mean may give a class
 
 
 @dataclass(frozen=True)
