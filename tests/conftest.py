@@ -27,6 +27,14 @@ os.environ.setdefault("WARMSTART_SEED_KNOWLEDGE", "false")  # what a test knows 
 hypothesis_settings.register_profile("shared machine", deadline=None)
 hypothesis_settings.load_profile("shared machine")
 
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups are kept together: pytest-xdist 3.8 silently forgets them beside pytest 9.2."""
+    if getattr(session.config.option, "loadgroup", False):
+        marked = [item.nodeid for item in session.items if item.get_closest_marker("xdist_group")]
+        assert all("@" in name for name in marked), marked
+
+
 # skops looks through all modules when it is first imported. In the midst of a test's request, far down the stack,
 # pytest has failed to rewrite a module that woke up by that; here it is safe.
 

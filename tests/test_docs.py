@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from tests.pace import SLOWNESS
 
 ROOT = Path(__file__).parents[1]
 _TESTED = re.compile(r"<!-- tested -->\n```(sh|python)\n(.*?)```", re.DOTALL)
@@ -22,13 +24,15 @@ def _snippets(page: str, language: str) -> str:
     """The page's tested snippets in one language, in order, with budgets that suit a test."""
     text = (ROOT / page).read_text()
     code = "\n".join(code for name, code in _TESTED.findall(text) if name == language)
-    return re.sub(r'("seconds": )\d+', r"\g<1>3", code)
+    return re.sub(r'("seconds": )\d+', rf"\g<1>{math.ceil(3 * SLOWNESS)}", code)
 
 
 def _run(command: list[str], folder: Path, stack: Any) -> str:
     (folder / "app").symlink_to(ROOT / "app")
     environment = os.environ | {"WARMSTART_URL": stack.url, "WARMSTART_KEY": stack.key}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90 * SLOWNESS, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from workers.engine.meta.reading.tables import read_tables
 from workers.engine.meta.reading.training import KINDS, load, pretrain, progress, ship
 
 _EVERY = 100  # steps, of a line
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after the first checkpoint beyond")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tables", type=Path, help="real ones among the synthetic, by `python -m workers.practice`")
     parser.add_argument("--ship", type=Path, help="write the learner's weights there at the end")
     parser.add_argument("--picture", type=Path, help="draw the curve there at the end")
     options = parser.parse_args()
@@ -44,7 +46,8 @@ def main() -> None:
         lines = curve.read_text().splitlines()
         curve.write_text("".join(f"{line}\n" for line in lines if int(line.split(",")[0]) <= done))
     losses: list[float] = []
-    for step in pretrain(options.folder, options.name, steps=options.steps, seed=options.seed):
+    tables = read_tables(options.tables) if options.tables else ()
+    for step in pretrain(options.folder, options.name, steps=options.steps, seed=options.seed, tables=tables):
         losses.append(step.loss)
         if len(losses) == _EVERY or step.is_last:
             line = f"{step.number},{step.tasks},{sum(losses) / len(losses):.5f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+
+from tests.pace import SLOWNESS
 
 
 @dataclass
@@ -25,7 +28,9 @@ class Client:
 
     def __post_init__(self) -> None:
         self.http = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=httpx.Timeout(15, connect=2)
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=httpx.Timeout(15 * SLOWNESS, connect=2),
         )
 
     def get(self, path: str, **options: Any) -> httpx.Response:
@@ -49,7 +54,7 @@ class Client:
         headers = options.pop("headers", {})
         if method == "POST":
             headers = {"Idempotency-Key": f'"{uuid4()}"'} | headers
-        until = time.monotonic() + seconds
+        until = time.monotonic() + seconds * SLOWNESS
         while (answer := self.send(method, path, headers=headers, **options)).status_code >= 500:
             assert time.monotonic() < until, f"{method} {path} is not answered"
             self.pause(0.1)
@@ -84,9 +89,9 @@ def quick(dataset_id: str) -> dict[str, Any]:
 
 
 def slow(trials: int = 4) -> dict[str, Any]:
-    """What makes a job one whose trials take a second each, two side by side."""
+    """What makes a job one whose trials take a second each, two side by side; on a slow machine there are more."""
     return {
-        "budget": {"seconds": None, "trials": trials},
+        "budget": {"seconds": None, "trials": math.ceil(trials * SLOWNESS)},
         "algorithms": {"include": ["slow"]},
         "strategy": "random",
         "ensemble": False,

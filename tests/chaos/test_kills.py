@@ -15,7 +15,7 @@ import pytest
 from tests.chaos.client import slow
 from tests.chaos.harness import House, template
 
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(1200)]
 
 IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
 JOBS, KILLS, MEAN_S = (200, 100, 2.0) if IS_FULL else (20, 30, 1.0)
@@ -65,7 +65,6 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3] if IS_FULL else [1])
-@pytest.mark.timeout(0 if IS_FULL else 300)
 def test_every_job_ends_once_when_parts_are_killed(seed: int, house: House, dataset_id: str) -> None:
     killer = Killer(house, KILLS, MEAN_S, seed, WEIGHTS)
     rng = random.Random(seed)

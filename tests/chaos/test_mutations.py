@@ -7,7 +7,7 @@ import pytest
 from tests.chaos import sentinels
 from tests.chaos.harness import House
 
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("sentinels"), pytest.mark.timeout(1200)]
 
 
 def test_a_long_job_is_lost_when_leases_are_not_renewed(house: House, dataset_id: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tests.chaos.client import make_table, slow
 from tests.chaos.harness import House
 
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("sentinels"), pytest.mark.timeout(1200)]
 
 IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
 TRIALS = 8
@@ -78,15 +78,16 @@ def test_the_same_seed_gives_the_same_models_also_when_the_job_is_interrupted(
 
 
 def test_a_running_job_has_a_model_and_takes_more_budget(house: House, dataset_id: str) -> None:
-    job_id = house.client.submit(dataset_id, **slow(trials=3))
+    spec = slow(trials=3)
+    job_id = house.client.submit(dataset_id, **spec)
     house.wait_running(job_id)
-    house.client.ask("POST", f"/v1/jobs/{job_id}:extend", json={"trials": 3})
+    house.client.ask("POST", f"/v1/jobs/{job_id}:extend", json={"trials": spec["budget"]["trials"]})
     model_id = house.wait(lambda: house.client.job(job_id)["model_id"], 30)
     bundle = house.client.get(f"/v1/models/{model_id}/bundle")
     assert house.states([job_id]) == {job_id: "running"}
     assert zipfile.ZipFile(io.BytesIO(bundle.content)).testzip() is None
     house.wait_ended([job_id], 60)
-    assert len(house.told(job_id)) == 6
+    assert len(house.told(job_id)) == 2 * spec["budget"]["trials"]
     assert house.check([job_id])["succeeded"] == 1
 
 

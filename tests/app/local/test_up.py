@@ -17,10 +17,11 @@ import psutil
 import pytest
 
 from app.client import Client
+from tests.pace import SLOWNESS
 
 PENGUINS = Path(__file__).parents[3] / "app" / "local" / "data" / "penguins.csv"
-_READY_S = 60.0
-_RECOVERED_S = 30.0
+_READY_S = 60.0 * SLOWNESS
+_RECOVERED_S = 30.0 * SLOWNESS
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Running:
 def _up(account: Any, data: Path) -> Iterator[Running]:
     """Start on a free port; at the end whoever still runs is told to stop."""
     started = time.monotonic()
-    account.environment["WARMSTART_TEMPO"] = "0.1"
+    account.environment["WARMSTART_TEMPO"] = str(0.1 * SLOWNESS)
     with data.with_name(data.name + ".out").open("w") as output:
         arguments = ["-m", "app.cli", "up", "--port", "0", "--data-dir", str(data)]
         process = account.popen(*arguments, stdout=output, stderr=subprocess.STDOUT)
@@ -57,7 +58,7 @@ def _up(account: Any, data: Path) -> Iterator[Running]:
             yield Running(process, data, client, seconds)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(60 * SLOWNESS)
 
 
 def _is_written_by(process: subprocess.Popen[str], state: Path) -> bool:
@@ -100,19 +101,19 @@ def test_jobs_succeed_and_nothing_is_left_when_root_and_an_ordinary_user_run_it_
             stack.client.download_bundle(model["id"], stack.data.with_name("model.zip"))
             assert len(list(stack.client.datasets())) == 1
         third = one.popen("-m", "app.cli", "up", "--data-dir", str(first.data), stderr=subprocess.PIPE)
-        assert "Another `warmstart up` uses" in third.communicate(timeout=30)[1]
+        assert "Another `warmstart up` uses" in third.communicate(timeout=30 * SLOWNESS)[1]
         assert third.returncode == 1
         for stack, number in ((first, signal.SIGINT), (second, signal.SIGTERM)):
             stack.process.send_signal(number)
-            assert stack.process.wait(40) == 0
+            assert stack.process.wait(40 * SLOWNESS) == 0
             assert_gone(str(stack.data), 1)
             assert not (stack.data / "up.json").exists()
             assert stack.data.stat().st_mode & 0o777 == 0o700
             assert (stack.data / "key").stat().st_mode & 0o777 == 0o600
-    assert first.seconds <= 30  # 5 on a quiet machine; other tests run beside this one
+    assert first.seconds <= 30 * SLOWNESS  # 5 on a quiet machine; other tests run beside this one
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1200)
 def test_it_recovers_when_any_part_or_the_supervisor_is_killed(
     make_account: Callable[[str], Any], assert_gone: Callable[..., None]
 ) -> None:

@@ -239,7 +239,7 @@ def test_leaves_no_process_when_the_parent_is_killed(tmp_path):
     child = _wait_for_child(parent.pid)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    for _ in range(100):
+    for _ in range(600):
         if not _is_running(child):
             return
         time.sleep(0.05)

@@ -28,7 +28,7 @@ _SHRINK = 2.0  # rows that the mean of all weighs
 _CLIP, _LEAST = 4.0, 1e-5
 _PENALTIES = np.array([0.003, 0.03, 0.1, 0.3, 1.0, 3.0, 30.0], dtype=np.float32)
 _OFTEN = 0.2  # of the distance by columns that tell most, by those that tell nothing
-_MOST = 4.0  # deviations that a rule may say
+_MOST = (4.0, 12.0)  # deviations that a rule may say: so many, or as many as a label has, but no more than that
 
 
 def class_targets(y: Array, classes: int) -> tuple[Array, Array]:
@@ -74,10 +74,11 @@ class Episode:
         ).astype(np.float32)  # (M, C, 4)
         weight = np.maximum(np.maximum(*told), 0).mean(axis=0)
         weight = weight / max(float(weight.max()), 0.05) + _OFTEN
+        most = np.clip(np.abs(self.targets).max(axis=0), *_MOST)  # (M,): a rare class is many deviations from its mean
         self._rules: list[_Ridge | _Kernel] = [
-            _Ridge(np.concatenate([values, _gauss(ranks)], axis=1), self.targets),
-            _Kernel(_gauss(ranks), weight / weight.sum(), self.targets, _smooth),
-            _Kernel(ranks, 2 * weight / weight.sum(), self.targets, _breaking),
+            _Ridge(np.concatenate([values, _gauss(ranks)], axis=1), self.targets, most),
+            _Kernel(_gauss(ranks), weight / weight.sum(), self.targets, most, _smooth),
+            _Kernel(ranks, 2 * weight / weight.sum(), self.targets, most, _breaking),
         ]
         said = np.stack([rule.without_own for rule in self._rules], axis=2)  # (M, S, RULES)
         errors = ((said - self.targets.T[:, :, None]) ** 2).mean(axis=1)
@@ -117,7 +118,7 @@ class Episode:
 
     def _row(self, said: Array, labels: Array | None) -> Array:
         """(M, N, ROW)."""
-        label = np.zeros(said.shape[:2]) if labels is None else np.clip(labels, -_MOST, _MOST)
+        label = np.zeros(said.shape[:2]) if labels is None else np.clip(labels, -_MOST[1], _MOST[1])
         known = np.full(said.shape[:2], 0.0 if labels is None else 1.0)
         table = np.broadcast_to(self._table[:, None], (*said.shape[:2], self._table.shape[1]))
         return np.concatenate([label[:, :, None], known[:, :, None], said, table], axis=2, dtype=np.float32)
@@ -151,35 +152,35 @@ class _Binned:
 class _Ridge:
     """Ridge regression (S, F) -> (S, M), the penalty of each target by its error without the own label."""
 
-    def __init__(self, X: Array, targets: Array) -> None:
-        X = X / np.sqrt(X.shape[1])
+    def __init__(self, X: Array, targets: Array, most: Array) -> None:
+        X, self._most = X / np.sqrt(X.shape[1]), most[:, None]
         left, size, right = np.linalg.svd(X, full_matrices=False)
         penalties = _PENALTIES[:, None] * max(1.0, len(X) / 20)
         share = size**2 / (size**2 + penalties)  # (L, rank)
-        best, self.without_own = _leave_one_out(left, share, targets)
+        best, self.without_own = _leave_one_out(left, share, targets, most)
         inverse = (size / (size**2 + penalties))[best]  # (M, rank)
         self._weights = right.T @ (inverse * (left.T @ targets).T).T  # (F, M)
 
     def of(self, X: Array) -> Array:
         """(M, N)."""
-        return np.asarray(np.clip((X / np.sqrt(X.shape[1]) @ self._weights).T, -_MOST, _MOST))
+        return np.asarray(np.clip((X / np.sqrt(X.shape[1]) @ self._weights).T, -self._most, self._most))
 
 
 class _Kernel:
     """Kernel ridge regression, its columns weighted."""
 
-    def __init__(self, X: Array, weight: Array, targets: Array, distance: Distance) -> None:
-        self._X, self._weight, self._distance = X, weight.astype(np.float32), distance
+    def __init__(self, X: Array, weight: Array, targets: Array, most: Array, distance: Distance) -> None:
+        self._X, self._weight, self._most, self._distance = X, weight.astype(np.float32), most[:, None], distance
         value, vector = np.linalg.eigh(self._similarity(X))
         value = np.maximum(value, 0)
         share = value / (value + _PENALTIES[:, None])  # (L, S)
-        best, self.without_own = _leave_one_out(vector, share, targets)
+        best, self.without_own = _leave_one_out(vector, share, targets, most)
         inverse = (1 / (value + _PENALTIES[:, None]))[best]  # (M, S)
         self._weights = vector @ (inverse * (vector.T @ targets).T).T  # (S, M)
 
     def of(self, X: Array) -> Array:
         """(M, N)."""
-        return np.asarray(np.clip((self._similarity(X) @ self._weights).T, -_MOST, _MOST))
+        return np.asarray(np.clip((self._similarity(X) @ self._weights).T, -self._most, self._most))
 
     def _similarity(self, X: Array) -> Array:
         """(N, S)."""
@@ -202,18 +203,19 @@ def _breaking(X: Array, other: Array, weight: Array) -> Array:
     return total
 
 
-def _leave_one_out(vectors: Array, share: Array, targets: Array) -> tuple[Array, Array]:
+def _leave_one_out(vectors: Array, share: Array, targets: Array, most: Array) -> tuple[Array, Array]:
     """The best penalty's place for each target (M,), and what it says of each row without that row's label (M, S).
 
     Args:
         vectors: (S, R) orthonormal.
         share: (L, R) of each vector that a penalty lets through.
         targets: (S, M).
+        most: (M,) that may be said.
     """
     along = vectors.T @ targets  # (R, M)
     fitted = np.einsum("sr,lr,rm->lsm", vectors, share, along, optimize=True)
     own = np.minimum((vectors**2) @ share.T, 0.99).T[:, :, None]  # (L, S, 1)
-    said = np.clip((fitted - own * targets) / (1 - own), -_MOST, _MOST)
+    said = np.clip((fitted - own * targets) / (1 - own), -most, most)
     best = ((said - targets) ** 2).sum(axis=1).argmin(axis=0)  # (M,)
     return best, said[best, :, np.arange(targets.shape[1])]
 

@@ -19,7 +19,9 @@ Array = np.ndarray[Any, Any]
 Weights = Mapping[str, Array]
 
 _ASKED = 512  # rows at once
-LEAST_CHANCE = 0.01  #: that a mean may give a class
+FAR = 20.0  #: below it, softplus is as good as the exponential
+LEAST_SHARE = 1e-4  #: of a class
+SOFT = 0.1  #: chances nearer to 0 or 1 than this, or than the class is frequent, are bent away from it
 
 
 class ReadTarget(Protocol):
@@ -64,11 +66,21 @@ class ReadTable:
     def _chances(self, said: Sequence[tuple[Array, Array]]) -> Array:
         logits = []
         for (asked, mean), share in zip(said, self._share, strict=True):
-            chance = np.clip(share + np.sqrt(share * (1 - share)) * mean, LEAST_CHANCE, 1 - LEAST_CHANCE)
+            chance = share + np.sqrt(share * (1 - share)) * mean
+            soft = float(np.clip(min(share, 1 - share), LEAST_SHARE, SOFT))
             sharp, shift = linear(self._weights, asked, "bend").T
-            odds = np.log(chance) if len(said) > 1 else np.log(chance / (1 - chance))
+            odds = log_chance(chance, soft) - (log_chance(1 - chance, soft) if len(said) == 1 else 0)
             logits.append(np.exp(sharp) * odds + shift)
         return softmax(np.stack(logits if len(said) > 1 else [np.zeros_like(logits[0]), *logits], axis=1))
+
+
+def log_chance(chance: Array, soft: float) -> Array:
+    """The logarithm of a chance that a mean gives, which may be 0 or less: linear there, and everywhere rising."""
+    return np.asarray(np.log(soft) + _log_softplus(np.asarray(chance, dtype=np.float64) / soft))
+
+
+def _log_softplus(x: Array) -> Array:
+    return np.asarray(np.where(x < -FAR, x, np.log(np.logaddexp(0, np.maximum(x, -FAR)))))
 
 
 def linear(weights: Weights, x: Array, name: str) -> Array:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...bundle.runtime.reading import LEAST_CHANCE
+from ...bundle.runtime.reading import FAR, LEAST_SHARE, SOFT
 
 BUCKETS = 64  #: of a standard normal target, all as likely
 
@@ -99,10 +99,18 @@ class ReadingNetwork(nn.Module, ABC):
             share: (tasks, M) of the labelled rows that are of the class.
         """
         chance = share[..., None] + (share * (1 - share)).sqrt()[..., None] * mean
-        chance = chance.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE)
+        soft = torch.minimum(share, 1 - share).clamp(LEAST_SHARE, SOFT)[..., None]
         sharp, shift = self.bend(asked).unbind(-1)
         if chance.shape[1] > 1:
-            every: Tensor = sharp.exp() * chance.log() + shift
+            every: Tensor = sharp.exp() * _log_chance(chance, soft) + shift
             return every.transpose(1, 2)
-        second = (sharp.exp() * torch.logit(chance) + shift)[:, 0]
+        odds = _log_chance(chance, soft) - _log_chance(1 - chance, soft)
+        second = (sharp.exp() * odds + shift)[:, 0]
         return torch.stack([torch.zeros_like(second), second], dim=-1)
+
+
+def _log_chance(chance: Tensor, soft: Tensor) -> Tensor:
+    """As `bundle/runtime/reading.py` has it."""
+    x = chance / soft
+    near = x.clamp(min=-FAR)
+    return soft.log() + torch.where(x < -FAR, x, functional.softplus(near).log())

