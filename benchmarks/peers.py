@@ -15,6 +15,13 @@ is there is not run again. Loss: 1 - AUC, log loss, RMSE. A system that fails ra
 `--keep` writes what was measured, without predictions, to `benchmarks/measured/<seconds>s.json`, of which `--report
 --kept` prints the table: hours of rivals need not run again to see where we stand. Kept figures are of one machine.
 In a report `system@15` is what a system came to when it was given 15 s.
+
+With `--rows 200` all get so many of the training rows, stratified, and `warmstart_plain` is ours without the learners
+that have learned to learn:
+
+    python -m benchmarks.peers --rows 200 --seconds 10 --systems warmstart warmstart_plain
+    python -m benchmarks.peers --rows 200 --seconds 60 --systems autogluon_best h2o
+    python -m benchmarks.peers --rows 200 --seconds 10 --report --systems warmstart warmstart_plain h2o@60
 """
 
 from __future__ import annotations
@@ -27,6 +34,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from os import killpg
@@ -38,16 +46,22 @@ from scipy.stats import rankdata
 
 from app.client import ClientError
 from benchmarks.baselines import loss
+from benchmarks.fewshot import support
 from benchmarks.made import as_rows
 from benchmarks.memory import PeakMemory
 from benchmarks.options import cells_parser
 from benchmarks.quality import US, warmstart
 from benchmarks.stack import running_stack
-from workers.corpus import CorpusTask, Split, read_tasks, split
+from workers.corpus import CorpusTask, Split, load, read_tasks, split
+from workers.engine.catalog import READERS
 
 PEERS = ("autogluon_best", "autogluon_medium", "h2o", "flaml", "catboost")
-WARM = "warmstart_warm"
-OURS: dict[str, dict[str, Any]] = {US: {}, WARM: {"knowledge": "shared"}}
+WARM, PLAIN = "warmstart_warm", "warmstart_plain"
+OURS: dict[str, dict[str, Any]] = {
+    US: {},
+    WARM: {"knowledge": "shared"},
+    PLAIN: {"algorithms": {"exclude": list(READERS)}},
+}
 SYSTEMS = (*OURS, *PEERS)
 _PYTHON = Path(".venv-peers/bin/python")
 _MEASURED = Path(__file__).with_name("measured")
@@ -62,10 +76,11 @@ def main() -> None:
     """Run what is missing, then print the table."""
     parser = cells_parser(__doc__, out="results/peers")
     parser.add_argument("--systems", nargs="*", default=[US, *PEERS], type=_system)
+    parser.add_argument("--rows", type=int, help="of the training part; all, if it is not said")
     parser.add_argument("--kept", action="store_true", help="where nothing was run here, read benchmarks/measured")
     options = parser.parse_args()
-    tasks = list(read_tasks(options.split, options.tasks))
-    runs = Runs(options.out, options.seconds, is_kept=options.kept)
+    tasks = [task for task in read_tasks(options.split, options.tasks) if _is_possible(task, options.rows)]
+    runs = Runs(options.out, options.seconds, options.rows, is_kept=options.kept)
     if options.keep:
         runs.keep(tasks, options.seeds)
         return
@@ -76,6 +91,11 @@ def main() -> None:
     report(runs, tasks, options.seeds, options.systems)
 
 
+def _is_possible(task: CorpusTask, rows: int | None) -> bool:
+    """Whether so many rows are two of every class."""
+    return rows is None or task.kind == "regression" or rows >= 2 * load(task)[task.target].nunique()
+
+
 def _system(text: str) -> str:
     name, _, seconds = text.partition("@")
     if name not in SYSTEMS:
@@ -84,12 +104,13 @@ def _system(text: str) -> str:
 
 
 class Runs:
-    """The results of one budget under a folder: `<seconds>s/<task>-<seed>/<system>.json` and `.npy`."""
+    """The results of one budget under a folder: `<seconds>s[-<rows>rows]/<task>-<seed>/<system>.json` and `.npy`."""
 
-    def __init__(self, folder: Path, seconds: float, *, is_kept: bool = False) -> None:
-        self._given = cache(lambda others: Runs(folder, others, is_kept=is_kept))
-        self.folder, self.seconds = folder / f"{seconds:g}s", seconds
-        self.measured = _MEASURED / f"{seconds:g}s.json"
+    def __init__(self, folder: Path, seconds: float, rows: int | None = None, *, is_kept: bool = False) -> None:
+        self._given = cache(lambda others: Runs(folder, others, rows, is_kept=is_kept))
+        name = f"{seconds:g}s" if rows is None else f"{seconds:g}s-{rows}rows"
+        self.folder, self.seconds, self.rows = folder / name, seconds, rows
+        self.measured = _MEASURED / f"{name}.json"
         kept = is_kept and self.measured.exists()
         self._kept: dict[str, dict[str, Result]] = json.loads(self.measured.read_text()) if kept else {}
 
@@ -125,12 +146,22 @@ class Runs:
         """Of the test rows."""
         return np.asarray(np.load(self._path(task, seed, system, "npy"), allow_pickle=False))
 
+    def parts(self, task: CorpusTask, seed: int) -> Split:
+        """What is trained on, and what is asked."""
+        parts = split(task, seed)
+        if self.rows is None or self.rows >= len(parts.train):
+            return parts
+        y = parts.train[task.target].to_numpy()
+        order = np.random.default_rng(seed).permutation(len(y))
+        codes = np.unique(y, return_inverse=True)[1] if parts.classes else y
+        return replace(parts, train=parts.train.iloc[support(order, codes, self.rows, len(parts.classes))])
+
     def complete(self, task: CorpusTask, seed: int, systems: Iterable[str]) -> None:
         """Run the systems that have no result yet."""
         missing = [system for system in systems if self.read(task, seed, system) is None]
         if not missing:
             return
-        parts = split(task, seed)
+        parts = self.parts(task, seed)
         for system in missing:
             prediction, result = self._run(system, task, parts, seed)
             path = self._path(task, seed, system, "json")
