@@ -1,11 +1,13 @@
 """Practice of learners that have learned to learn: hours on two cores, in as many sittings as it takes.
 
-    warmstart metamodels train in_context data/in_context
-    warmstart metamodels train in_context data/in_context --minutes 90    # goes on where it stopped
-    warmstart metamodels train in_context data/in_context --ship in_context_1.safetensors --picture curve.svg
+    python -m workers.practice data/practice.safetensors                  # real tables, once; needs make bench-install
+    warmstart metamodels train rnn data/rnn --tables data/practice.safetensors --minutes 90
+    warmstart metamodels train rnn data/rnn --tables data/practice.safetensors --ship rnn_1.safetensors  # goes on
+
+Without `--tables` all tasks are synthetic.
 
 `checkpoint.pt` in the folder is what goes on; `losses.csv` the curve: step, tasks so far, mean loss of the last steps.
-A run is its shape, its steps and its seed: another one needs another folder. The picture needs matplotlib.
+A run is its shape, its steps, its seed and its tables: another one needs another folder. The picture needs matplotlib.
 """
 
 from __future__ import annotations
@@ -76,10 +78,11 @@ def draw(losses: Path, picture: Path) -> None:
     from matplotlib import pyplot
 
     _, tasks, loss = np.loadtxt(losses, delimiter=",", unpack=True, ndmin=2)
-    smooth = np.convolve(loss, np.ones(_SMOOTH) / _SMOOTH, "valid")
+    lines = min(_SMOOTH, len(loss))
+    smooth = np.convolve(loss, np.ones(lines) / lines, "valid")
     figure, panel = pyplot.subplots(figsize=(6, 3.4))
     panel.plot(tasks, loss, color="tab:blue", alpha=0.25, lw=1)
-    panel.plot(tasks[_SMOOTH - 1 :], smooth, color="tab:blue", lw=2)
+    panel.plot(tasks[lines - 1 :], smooth, color="tab:blue", lw=2)
     panel.set(xlabel="tasks practised on", ylabel="cross-entropy")
     figure.tight_layout()
     figure.savefig(picture, metadata={"Date": None})

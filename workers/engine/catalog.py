@@ -33,10 +33,15 @@ LEARNERS: Final[dict[str, str]] = {
     "siamese": "metric:SIAMESE",
     "matching": "metric:MATCHING",
     "in_context": "in_context:LEARNER",
+    "rnn": "recurrent:RNN",
+    "mann": "recurrent:MANN",
+    "lstm_learner": "adapting:LSTM_LEARNER",
+    "maml": "adapting:MAML",
+    "reptile": "adapting:REPTILE",
 }
 
 #: Learners that have learned to learn: networks with fixed weights. Seed knowledge does not tell of them yet.
-READERS: Final = ("siamese", "matching", "in_context")
+READERS: Final = ("siamese", "matching", "in_context", "rnn", "mann", "lstm_learner", "maml", "reptile")
 
 #: strategy name -> "module:class", relative to `search/`.
 STRATEGIES: Final[dict[str, str]] = {

@@ -50,6 +50,7 @@ def reading_learner(name: str, cost: Callable[[Size], float]) -> Learner:
         build=build,
         cost=lambda params, size: 0.01 + params["views"] * (_look(size) + cost(size) * max(1, size.classes - 1)),
         declines=_declines,
+        revision=2,
     )
 
 

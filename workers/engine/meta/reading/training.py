@@ -51,18 +51,18 @@ class Kind:
     network: type[ReadingNetwork]
     shape: Mapping[str, int]  #: arguments of the network
     learning_rate: float = 1.5e-3  #: the highest
-    steps: int = 6_000
+    steps: int = 2_500
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "in_context": Kind(InContextNetwork, {"width": 48, "heads": 4, "blocks": 3}),
-    "matching": Kind(MatchingNetwork, {"width": 48}, steps=2_500),
-    "rnn": Kind(RnnNetwork, {"width": 48, "units": 96}, steps=2_500),
-    "mann": Kind(MannNetwork, {"width": 48, "slots": 64}, steps=2_500),
-    "lstm_learner": Kind(LstmNetwork, {"width": 48, "units": 24, "steps": 8}, steps=2_500),
-    "maml": Kind(MamlNetwork, {"width": 48, "units": 24, "steps": 8}, steps=2_500),
-    "reptile": Kind(ReptileNetwork, {"width": 48, "units": 24, "steps": 8}, steps=2_500),
-    "siamese": Kind(SiameseNetwork, {"width": 48}, steps=3_000),
+    "matching": Kind(MatchingNetwork, {"width": 48}, steps=1_200),
+    "rnn": Kind(RnnNetwork, {"width": 48, "units": 96}, steps=1_200),
+    "mann": Kind(MannNetwork, {"width": 48, "slots": 64}, steps=800),
+    "lstm_learner": Kind(LstmNetwork, {"width": 48, "units": 24, "steps": 8}, steps=1_000),
+    "maml": Kind(MamlNetwork, {"width": 48, "units": 24, "steps": 8}, steps=1_200),
+    "reptile": Kind(ReptileNetwork, {"width": 48, "units": 24, "steps": 8}, steps=1_200),
+    "siamese": Kind(SiameseNetwork, {"width": 48}, steps=1_200),
 }
 
 
