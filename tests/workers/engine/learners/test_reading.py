@@ -51,7 +51,7 @@ def test_more_rows_than_a_view_takes(name: str) -> None:
     estimator = fitted(name, X[:-100], y[:-100], 0)
     assert {len(estimator.tensors_[f"view.{place}.rows"]) for place in (0, 1)} == {MOST_ROWS}
     error = np.abs(estimator.predict(X[-100:]) - y[-100:]).mean()
-    assert error < 20  # values deviate by 50
+    assert error < 30  # 40 if nothing were known; those that adapt in a few steps say no value far out
 
 
 @pytest.mark.parametrize("name", READERS)
