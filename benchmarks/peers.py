@@ -12,7 +12,7 @@ that of the job from submission to the committed end; a rival runs in a process 
 its settings), its imports not counted. Every result is saved as it comes, with the test predictions beside it; what
 is there is not run again. Loss: 1 - AUC, log loss, RMSE. A system that fails ranks last and is counted.
 
-`--keep` writes what was measured, without predictions, to `benchmarks/measured/<seconds>s.json`, of which `--report
+`--keep` writes what was measured, without predictions, to a file under `benchmarks/measured`, of which `--report
 --kept` prints the table: hours of rivals need not run again to see where we stand. Kept figures are of one machine.
 In a report `system@15` is what a system came to when it was given 15 s.
 

@@ -1,4 +1,4 @@
-"""Practice of learners that have learned to learn: hours on two cores, in as many sittings as it takes.
+"""Practice of learners that have learned to learn: up to an hour on a core, in as many sittings as it takes.
 
     python -m workers.practice data/practice.safetensors                  # real tables, once; needs make bench-install
     warmstart metamodels train rnn data/rnn --tables data/practice.safetensors --minutes 90

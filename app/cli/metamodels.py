@@ -17,5 +17,5 @@ def metamodels() -> None:
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
 def train(context: typer.Context) -> None:
-    """Let one practise on synthetic tables: `warmstart metamodels train --help` has the options."""
+    """Let one practise on tables: `warmstart metamodels train --help` has the options."""
     os.execv(sys.executable, [sys.executable, "-m", "workers.pretrain", *context.args])  # noqa: S606 - no shell is wanted

@@ -14,10 +14,10 @@ import pytest
 
 from tests.chaos.client import slow
 from tests.chaos.harness import House, template
-
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(1200)]
+from tests.pace import SLOWNESS
 
 IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
 JOBS, KILLS, MEAN_S = (200, 100, 2.0) if IS_FULL else (20, 30, 1.0)
 WEIGHTS = {"api": 4, "dispatcher": 4, "predictor": 1, "valkey": 4, "postgres": 3, "worker": 2, "runner": 3, "trial": 9}
 STUCK_S = 120
@@ -66,7 +66,7 @@ class Killer(threading.Thread):
 
 @pytest.mark.parametrize("seed", [1, 2, 3] if IS_FULL else [1])
 def test_every_job_ends_once_when_parts_are_killed(seed: int, house: House, dataset_id: str) -> None:
-    killer = Killer(house, KILLS, MEAN_S, seed, WEIGHTS)
+    killer = Killer(house, KILLS, MEAN_S * SLOWNESS, seed, WEIGHTS)
     rng = random.Random(seed)
     killer.start()
     ids = []

@@ -1,4 +1,4 @@
-"""The in-context transformer: a network that has practised on hundreds of thousands of tables reads this one whole.
+"""The in-context transformer: a network that has practised on tens of thousands of tables reads this one whole.
 
 Nothing is fitted. Fitting keeps the rows, and the shipped weights say what follows from them
 (`meta/reading/in_context.py`; Müller et al. 2022, Hollmann et al. 2025).

@@ -1,4 +1,4 @@
-"""Networks of rows that practised on hundreds of thousands of tables what likeness means, and predict by it."""
+"""Networks of rows that practised on tens of thousands of tables what likeness means, and predict by it."""
 
 from __future__ import annotations
 

@@ -17,4 +17,4 @@ def teaches_learners(group: str) -> bool:
 
     Knowledge about these learners comes from the groups that are neither this nor replay.
     """
-    return not is_replay(group) and hashlib.sha256(f"learners {group}".encode()).digest()[0] % 2 == 0
+    return not is_replay(f"corpus {group}") and hashlib.sha256(f"learners {group}".encode()).digest()[0] % 2 == 0

@@ -64,7 +64,8 @@ def _best_format(sample: str, filename: str) -> tuple[str, str | None]:
     delimiters = [",", ";", "\t", "|"]
     if filename.endswith((".tsv", ".tab")):
         delimiters.insert(0, delimiters.pop(2))
-    quotes: list[str | None] = [quote for quote in ('"', "'") if _is_quote(sample, quote)] or [None]
+    quotes: list[str | None] = [quote for quote in ('"', "'") if _is_quote(sample, quote)]
+    quotes = quotes or [None if '"' in sample else '"']  # values may be quoted after what was looked at
     scored = [
         (_score(_parse(sample, delimiter, quote)[:_ROWS]), -place, delimiter, quote)
         for place, (delimiter, quote) in enumerate((d, q) for q in quotes for d in delimiters)

@@ -229,6 +229,12 @@ def test_reads_quoted_names_and_values_when_arff_escapes(read, rows_of):
     assert table.columns[1]["kind"] == "category"
 
 
+def test_reads_quoted_values_when_the_first_comes_late(read, rows_of):
+    """Further down than the dialect is guessed from."""
+    read(b"a,b\n" + b"plain,1.5\n" * 10_000 + b'"one, two",2.5\n')
+    assert rows_of()[-1] == {"a": "one, two", "b": 2.5}
+
+
 def test_leaves_no_process_when_the_parent_is_killed(tmp_path):
     """The child dies with its parent."""
     source = tmp_path / "source"

@@ -67,7 +67,7 @@ def test_a_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
 def test_no_group_both_teaches_learners_and_judges() -> None:
     groups = {task.group for task in read_tasks("train")}
     teaching = {group for group in groups if teaches_learners(group)}
-    judging = {group for group in groups if is_replay(group)}
+    judging = {group for group in groups if is_replay(f"corpus {group}")}
     assert not teaching & judging
     assert 100 < len(teaching) < (len(groups) - len(judging)) * 0.6
     assert not teaching & {task.group for task in read_tasks("bench")}
