@@ -10,7 +10,7 @@ from tests.chaos import sentinels
 from tests.chaos.harness import House
 
 IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("sentinels"), pytest.mark.timeout(0 if IS_FULL else 1200)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
 
 
 def test_a_long_job_is_lost_when_leases_are_not_renewed(house: House, dataset_id: str) -> None:

@@ -18,7 +18,7 @@ from tests.chaos.client import make_table, slow
 from tests.chaos.harness import House
 
 IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("sentinels"), pytest.mark.timeout(0 if IS_FULL else 1200)]
+pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
 TRIALS = 8
 SEEDED = {
     "budget": {"seconds": None, "trials": TRIALS},
