@@ -7,6 +7,7 @@ knowledge, `bench` only ever measures.
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.util
 import re
 import tarfile
@@ -19,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from workers.engine.meta.replay import is_replay
 from workers.engine.table.convert import convert
 from workers.engine.table.load import Target, TypedTable, load_groups, load_table, load_target
 from workers.engine.table.read import ReadLimits
@@ -44,6 +46,25 @@ class CorpusTask:
     features: int
     group: str
     unit: str | None  #: column whose rows repeat, as persons of a panel do: they belong on one side of a split
+
+    @property
+    def known_group(self) -> str:
+        """What knowledge calls its group."""
+        return f"corpus {self.group}"
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether nothing ever trains on it."""
+        return is_replay(self.known_group)
+
+    @property
+    def teaches_learners(self) -> bool:
+        """Whether learners that have learned to learn practise on it: half of the train groups that are not replay.
+
+        Knowledge about these learners comes from those that are neither.
+        """
+        half = hashlib.sha256(f"learners {self.group}".encode()).digest()[0] % 2 == 0
+        return self.split == "train" and not self.is_replay and half
 
 
 def read_tasks(split: str, names: Collection[str] | None = None) -> Iterator[CorpusTask]:

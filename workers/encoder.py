@@ -18,7 +18,6 @@ import numpy as np
 from workers.corpus import CorpusTask, load, read_frame, read_tasks
 from workers.engine.meta.metafeature_embedding import squashed
 from workers.engine.meta.metafeatures import metafeatures
-from workers.engine.meta.replay import is_replay
 from workers.engine.meta.set_encoder import FILE
 from workers.engine.meta.set_training import Table, train_encoder
 from workers.engine.meta.table_sample import to_numbers
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    tables = read_tables(task for task in read_tasks("train") if not is_replay(f"corpus {task.group}"))
+    tables = read_tables(task for task in read_tasks("train") if not task.is_replay)
     train_encoder(tables, seed=options.seed, steps=options.steps).save(FILE)
 
 

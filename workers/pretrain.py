@@ -1,6 +1,6 @@
 """Practice of learners that have learned to learn: up to an hour on a core, in as many sittings as it takes.
 
-    python -m workers.practice data/practice.safetensors                  # real tables, once; needs make bench-install
+    python -m workers.practice_tables data/practice.safetensors  # real tables, once; needs make bench-install
     warmstart metamodels train rnn data/rnn --tables data/practice.safetensors --minutes 90
     warmstart metamodels train rnn data/rnn --tables data/practice.safetensors --ship rnn_1.safetensors  # goes on
 
@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after the first checkpoint beyond")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tables", type=Path, help="real ones among the synthetic, by `python -m workers.practice`")
+    parser.add_argument(
+        "--tables", type=Path, help="real ones: a file by `python -m workers.practice_tables`"
+    )
     parser.add_argument("--ship", type=Path, help="write the learner's weights there at the end")
     parser.add_argument("--picture", type=Path, help="draw the curve there at the end")
     options = parser.parse_args()

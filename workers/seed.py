@@ -300,7 +300,7 @@ def describe(task: CorpusTask, path: Path) -> TaskDescription:
         TaskKind(task.kind),
         found.classes,
         fingerprint=_fingerprint(task),
-        group=f"corpus {task.group}",
+        group=task.known_group,
     )
     kept = asdict(description) | {"sketch": (description.sketch or b"").hex(), "recipe": RECIPE, "encoder": ENCODER}
     path.write_text(json.dumps(kept))

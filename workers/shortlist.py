@@ -27,7 +27,6 @@ from workers.engine.meta.evaluations import TELLS_NOTHING
 from workers.engine.meta.leading import SORTS
 from workers.engine.meta.past import OFFSET, WORST
 from workers.engine.meta.portfolio import greedy_portfolio
-from workers.engine.meta.replay import is_replay
 from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration, Proposal, Source, TaskKind
 from workers.seed import FIRST, SHORTLIST, TOLD_OF, build, first_ones, is_current, one_a_group_first, read_lines
@@ -77,7 +76,7 @@ def main() -> None:
 def judges(kind: TaskKind, seed_folder: Path) -> Iterator[CorpusTask]:
     """Tasks of the seed that are of this sort, of no replay group, and neither small nor dear, in their order."""
     for task in one_a_group_first(read_tasks("train")):
-        if task.kind in kind.alike and task.rows >= _ROWS and not is_replay(f"corpus {task.group}"):
+        if task.kind in kind.alike and task.rows >= _ROWS and not task.is_replay:
             took = sum(line["cpu_seconds"] for line in read_lines(seed_folder / f"{task.name}.jsonl")[:FIRST])
             if 0 < took <= _SECONDS:
                 yield task

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.chaos.client import make_table
 from tests.chaos.harness import House, running_house
-
-
-@pytest.fixture(scope="session")
-def is_full() -> bool:
-    """Whether the tests run at full size."""
-    return os.environ.get("WARMSTART_CHAOS") == "full"
 
 
 @pytest.fixture(scope="session")

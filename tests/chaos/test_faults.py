@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from signal import SIGCONT, SIGSTOP
@@ -12,11 +11,10 @@ import pytest
 
 from tests.chaos import sentinels
 from tests.chaos.client import slow
-from tests.chaos.harness import LEASE_S, TEMPO, House
+from tests.chaos.harness import IS_FULL, LEASE_S, MARKS, TEMPO, House
 from tests.pace import SLOWNESS
 
-IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
+pytestmark = MARKS
 PATIENCE_S = 40 * TEMPO  # a supervisor's is 45
 
 

@@ -13,11 +13,10 @@ from contextlib import suppress
 import pytest
 
 from tests.chaos.client import slow
-from tests.chaos.harness import House, template
+from tests.chaos.harness import IS_FULL, MARKS, House, template
 from tests.pace import SLOWNESS
 
-IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
+pytestmark = MARKS
 JOBS, KILLS, MEAN_S = (200, 100, 2.0) if IS_FULL else (20, 30, 1.0)
 WEIGHTS = {"api": 4, "dispatcher": 4, "predictor": 1, "valkey": 4, "postgres": 3, "worker": 2, "runner": 3, "trial": 9}
 STUCK_S = 120

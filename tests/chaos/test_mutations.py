@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.chaos import sentinels
-from tests.chaos.harness import House
+from tests.chaos.harness import MARKS, House
 
-IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
+pytestmark = MARKS
 
 
 def test_a_long_job_is_lost_when_leases_are_not_renewed(house: House, dataset_id: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -15,10 +14,9 @@ from typing import Any
 import pytest
 
 from tests.chaos.client import make_table, slow
-from tests.chaos.harness import House
+from tests.chaos.harness import IS_FULL, MARKS, House
 
-IS_FULL = os.environ.get("WARMSTART_CHAOS") == "full"
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(0 if IS_FULL else 1200)]
+pytestmark = MARKS
 TRIALS = 8
 SEEDED = {
     "budget": {"seconds": None, "trials": TRIALS},

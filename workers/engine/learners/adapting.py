@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Size
-from .reading import MOST_COLUMNS, MOST_ROWS, reading_learner
+from .reading import reading_learner, row_cost
 
-
-def _cost(size: Size) -> float:
-    """Every cell is embedded once; then all labelled rows take part in each step."""
-    rows, columns = min(size.rows, MOST_ROWS), min(size.columns, MOST_COLUMNS)
-    return rows * (1.5e-6 * columns + 5e-5)
-
-
-LSTM_LEARNER = reading_learner("lstm_learner", lambda size: 2 * _cost(size))
-MAML = reading_learner("maml", _cost)
-REPTILE = reading_learner("reptile", _cost)
+LSTM_LEARNER = reading_learner("lstm_learner", lambda size: row_cost(size, 1e-4))
+MAML = reading_learner("maml", lambda size: row_cost(size, 5e-5))
+REPTILE = reading_learner("reptile", lambda size: row_cost(size, 5e-5))

@@ -54,6 +54,12 @@ def reading_learner(name: str, cost: Callable[[Size], float]) -> Learner:
     )
 
 
+def row_cost(size: Size, row_s: float, pair_s: float = 0.0) -> float:
+    """Seconds of a network that embeds every cell once, then spends so many on each row and on each pair of rows."""
+    rows, columns = min(size.rows, MOST_ROWS), min(size.columns, MOST_COLUMNS)
+    return rows * (1.5e-6 * columns + row_s + pair_s * rows)
+
+
 def _look(size: Size) -> float:
     """Seconds for the rules of an episode: kernels, and what they are broken down into."""
     rows, columns = min(size.rows, MOST_ROWS), min(size.columns, MOST_COLUMNS)

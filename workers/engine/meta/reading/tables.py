@@ -1,7 +1,7 @@
 """Real tables to practise on: parts of their rows and columns, and any of their columns as what is to be predicted.
 
 A file of them is safetensors: of each table its columns as learners see them, categories one-hot and as numbers, and
-its target. Who practises on which is decided by whoever makes the file (`workers/practice.py`).
+its target. Who practises on which is decided by whoever makes the file (`workers/practice_tables.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _FEW = 10  # values of a column that are classes as they are
 _MANY = 15  # values of a column that is a number
 _ATTEMPTS = 12
 _SAME = 0.999  # correlation of a column that is the target in other words
+_CONSTANT = 1e-6  # deviation within each class, of a column that is
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,10 @@ def real_task(
     """
     for _ in range(_ATTEMPTS):
         table = tables[int(rng.integers(len(tables)))]
-        X = table.columns[ENCODINGS[int(rng.integers(len(ENCODINGS)))]]
         if rng.random() < _OWN:
-            y = _own(rng, table, classes)
+            X, y = table.columns[ENCODINGS[int(rng.integers(len(ENCODINGS)))]], _own(rng, table, classes)
         else:
-            X = table.columns["ordinal"]
-            X, y = _column(rng, X, classes)
+            X, y = _column(rng, table.columns["ordinal"], classes)
         if y is None:
             continue
         known = np.flatnonzero(y >= 0) if classes else np.arange(len(y))
@@ -134,7 +133,7 @@ def _task(rng: np.random.Generator, X: Array, y: Array, columns: int, classes: i
     if classes:
         if np.bincount(y, minlength=classes).min() < 2:
             return None
-        X, y = X, y.astype(np.int64)
+        y = y.astype(np.int64)
     else:
         deviation = float(y.std())
         if deviation <= 1e-6 * max(1.0, float(np.abs(y).max())):
@@ -144,9 +143,10 @@ def _task(rng: np.random.Generator, X: Array, y: Array, columns: int, classes: i
     deviations = X.std(axis=0)
     varies = deviations > 1e-6 * np.maximum(np.abs(X).max(axis=0), 1e-6)
     X = (X[:, varies] - X[:, varies].mean(axis=0)) / deviations[varies]
-    if not classes or classes == 2:
-        centred = (y - y.mean()) / y.std()
-        X = X[:, np.abs(centred @ X / len(y)) < _SAME]
+    if classes:
+        X = X[:, np.max([X[y == label].std(axis=0) for label in range(classes)], axis=0) > _CONSTANT]
+    else:
+        X = X[:, np.abs(y @ X / len(y)) < _SAME]
     if X.shape[1] < columns:
         return None
     return SyntheticTask(X[:, rng.choice(X.shape[1], columns, replace=False)].astype(np.float32), y)

@@ -170,8 +170,8 @@ def digest(tables: Sequence[RealTable]) -> str:
     """Of all that they hold."""
     found = hashlib.sha256()
     for table in tables:
-        for part in (*table.columns.values(), table.y):
-            found.update(np.ascontiguousarray(part).tobytes())
+        for name, part in (*table.columns.items(), (f"y of {table.classes} classes", table.y)):
+            found.update(f"{name} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
     return found.hexdigest() if tables else "none"
 
 

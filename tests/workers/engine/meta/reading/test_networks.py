@@ -11,9 +11,9 @@ import torch
 
 from workers.engine.bundle.runtime.episode import CELL, ROW, SAID, Episode, class_targets
 from workers.engine.bundle.runtime.readers import FORMS
-from workers.engine.bundle.runtime.reading import ReadTable
+from workers.engine.bundle.runtime.reading import ReadTable, log_chance
 from workers.engine.meta.reading.in_context import GROUP, PLACES
-from workers.engine.meta.reading.network import BUCKETS, ReadingNetwork
+from workers.engine.meta.reading.network import BUCKETS, ReadingNetwork, _log_chance
 from workers.engine.meta.reading.training import KINDS, as_shipped, draw, load, pretrain
 
 SMALL: dict[str, dict[str, int]] = {
@@ -159,3 +159,13 @@ def test_steps_lower_the_small_networks_error() -> None:
     before = network._gradient(network.start.expand(3, -1), embedded, labels)[1]
     after = network._gradient(network.adapted(embedded, labels), embedded, labels)[1]
     assert (after < before).all()
+
+
+@pytest.mark.parametrize("soft", [1e-4, 0.01, 0.1])
+def test_odds_of_a_chance_are_the_same_without_torch_and_always_rise(soft: float) -> None:
+    chance = np.linspace(-12, 12, 4_001, dtype=np.float32)
+    found = log_chance(chance, soft)
+    torch.testing.assert_close(
+        torch.from_numpy(found).float(), _log_chance(torch.from_numpy(chance), torch.tensor(soft)), atol=1e-4, rtol=1e-4
+    )
+    assert (np.diff(found) > 0).all()

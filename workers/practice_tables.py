@@ -1,7 +1,7 @@
 """The real tables that learners practise on: one fixed half of the corpus's train groups that are not replay.
 
     make bench-install
-    python -m workers.practice data/practice.safetensors
+    python -m workers.practice_tables data/practice.safetensors
 
 Of each table at most 2,000 rows, as the learners' own encoder makes numbers of them; nothing of it ships.
 """
@@ -17,10 +17,9 @@ import pandas as pd
 
 from workers.corpus import load, read_frame, read_tasks
 from workers.engine.meta.reading.tables import ENCODINGS, RealTable, write_tables
-from workers.engine.meta.replay import teaches_learners
 from workers.engine.preprocessing.fit import fit_encoder
 from workers.engine.types import TaskKind
-from workers.seed import MOST_ROWS, one_a_group_first
+from workers.seed import one_a_group_first, sample
 
 _TEXT = {"prep_text": "word", "prep_text_dims": 16}
 _MOST_COLUMNS = 120
@@ -35,13 +34,11 @@ def main() -> None:
     tables: dict[str, RealTable] = {}
     seen: dict[str, int] = {}
     for task in one_a_group_first(read_tasks("train")):
-        if not teaches_learners(task.group) or seen.get(task.group, 0) == _A_GROUP:
+        if not task.teaches_learners or seen.get(task.group, 0) == _A_GROUP:
             continue
         try:
-            frame, kind = load(task), TaskKind(task.kind)
-            if len(frame) > MOST_ROWS:
-                frame = frame.sample(MOST_ROWS, random_state=0)
-            tables[task.name] = encode(frame, task.target, kind)
+            kind = TaskKind(task.kind)
+            tables[task.name] = encode(sample(load(task), task.target, kind), task.target, kind)
         except Exception as error:  # whatever one odd table does, the others are read
             print(f"{task.name}: left out: {error!r}", flush=True)
             continue
