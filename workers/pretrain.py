@@ -35,9 +35,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after the first checkpoint beyond")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--tables", type=Path, help="real ones: a file by `python -m workers.practice_tables`"
-    )
+    parser.add_argument("--tables", type=Path, help="real ones: a file by `python -m workers.practice_tables`")
     parser.add_argument("--ship", type=Path, help="write the learner's weights there at the end")
     parser.add_argument("--picture", type=Path, help="draw the curve there at the end")
     options = parser.parse_args()
