@@ -24,6 +24,11 @@ class Settings(BaseSettings):
         None, description="Valkey or Redis, as redis://host:port/0 or redis+socket:///path. Unset: embedded."
     )
     blob_dir: Path | None = Field(None, description="Folder of datasets and bundles. Unset: data_dir/blobs.")
+    foundation_models: Path | None = Field(
+        None,
+        description="Folder of official foundation models' weights, named tabicl* and tabpfn*, for every process. A "
+        "package that is installed and has its weights there is an algorithm; nothing is downloaded.",
+    )
     scratch_dir: Path | None = Field(None, description="Folder for temporary files. Unset: data_dir/scratch.")
     predictor_url: str | None = Field(
         None, description="Where the API finds predictors: http://host:port, or unix:///path. Unset: embedded."

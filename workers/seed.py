@@ -33,7 +33,7 @@ from app.knowledge.archive import ShippedMetamodel, open_archive, write_archive
 from app.knowledge.repository import TaskDescription
 from workers.corpus import MIN_CLASS_ROWS, CorpusTask, load, read_frame, read_tasks
 from workers.description import describe_task
-from workers.engine.catalog import DEFAULT_METRIC, LEARNERS, METAMODELS, READERS, leading_role
+from workers.engine.catalog import DEFAULT_METRIC, FOUNDATION, LEARNERS, METAMODELS, READERS, leading_role
 from workers.engine.evaluation.pool import TrialPool, warm_up
 from workers.engine.evaluation.prepare import PreparedTask, prepare
 from workers.engine.evaluation.splits import make_splits
@@ -55,7 +55,9 @@ _MEMORY_MB = 3_000
 FIRST = 40  #: configurations that all tasks of a kind try before the shortlist
 SHORTLIST = Path(__file__).with_name("shortlist.json")
 _SEED = 20_261_127  # of the shared random configurations
-TOLD_OF = tuple(name for name in LEARNERS if name not in READERS)  #: learners whose configurations are evaluated
+TOLD_OF = tuple(
+    name for name in LEARNERS if name not in (*READERS, *FOUNDATION)
+)  #: learners whose configurations are evaluated
 
 
 def main() -> None:

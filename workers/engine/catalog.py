@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from .bundle.runtime.installed import installed
 from .errors import SpaceError
 from .types import TaskKind
 
@@ -42,6 +43,10 @@ LEARNERS: Final[dict[str, str]] = {
 
 #: Learners that have learned to learn: networks with fixed weights. Seed knowledge does not tell of them yet.
 READERS: Final = ("siamese", "matching", "in_context", "rnn", "mann", "lstm_learner", "maml", "reptile")
+
+#: Official foundation models that the operator has installed: learners like any other, and no knowledge ships of them.
+FOUNDATION: Final = installed()
+LEARNERS.update({package: f"foundation:{package.upper()}" for package in FOUNDATION})
 
 #: strategy name -> "module:class", relative to `search/`.
 STRATEGIES: Final[dict[str, str]] = {

@@ -22,7 +22,7 @@ class MemberExport:
     format and model: "lightgbm" a Booster; "catboost" a CatBoost; "forest" a scikit-learn forest; "sklearn" any other
     scikit-learn estimator of an allowed type; "constant" an array, the answer for every row; "network" a pair
     (configuration that JSON can hold, tensors by name as numpy arrays) that `runtime.nets.load_network` understands;
-    "reader" such a pair for `runtime.readers.load_reader`.
+    "reader" such a pair for `runtime.readers.load_reader`, and "foundation" one for `runtime.foundation`.
     """
 
     format: str
@@ -121,4 +121,5 @@ WRITERS: Mapping[str, Callable[[Path, MemberExport], None]] = {
     "constant": _write_constant,
     "network": _write_network,
     "reader": _write_network,
+    "foundation": _write_network,
 }

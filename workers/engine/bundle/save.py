@@ -56,6 +56,7 @@ _REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "sklearn": ("scikit-learn", "scipy", "skops"),
     "network": ("safetensors",),
     "reader": ("safetensors", "scipy"),
+    "foundation": ("safetensors", "torch"),
 }
 
 
@@ -172,6 +173,7 @@ def _requirements(infos: Sequence[Mapping[str, Any]]) -> list[str]:
     for info in infos:
         needed.update(_REQUIREMENTS[info["format"]])
         needed.update(("scikit-learn", "scipy") if info["has_text"] else ())
+        needed.update((info["package"],) if "package" in info else ())
     return [f"{name}=={version(name)}" for name in sorted(needed)]
 
 

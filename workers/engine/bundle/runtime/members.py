@@ -128,6 +128,12 @@ def _read_reader(folder: Folder, info: Mapping[str, Any]) -> Model:
     return load_reader(*_read_tensors(folder))
 
 
+def _read_foundation(folder: Folder, info: Mapping[str, Any]) -> Model:
+    from .foundation import load_foundation
+
+    return load_foundation(*_read_tensors(folder)).predict
+
+
 def _read_tensors(folder: Folder) -> tuple[Mapping[str, Any], Mapping[str, Array]]:
     """A network's configuration, and its tensors by name."""
     from safetensors.numpy import load
@@ -156,6 +162,7 @@ _READERS: dict[str, Callable[[Folder, Mapping[str, Any]], Model]] = {
     "catboost": _read_catboost,
     "network": _read_network,
     "reader": _read_reader,
+    "foundation": _read_foundation,
     "forest": _read_forest,
     "sklearn": _read_sklearn,
 }
