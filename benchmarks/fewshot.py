@@ -3,13 +3,14 @@
     python -m benchmarks.fewshot                                  # the 24 bench tasks, ten draws: hours; resumes
     python -m benchmarks.fewshot --report --draws 3               # what was measured last
     python -m benchmarks.fewshot --split train --draws 2          # to develop on: tasks that nobody practised on
+    python -m benchmarks.fewshot --sizes 1000 3000 --draws 1 --learners in_context random_forest
 
 Every task at 10, 20, 50, 100 and 200 training rows, stratified, at least two of every class and only where the rows are
-twice the classes; at most 500 test rows from a quarter that the draw does not train on; where rows repeat by a unit,
-no unit is on both sides. Ours run as a trial runs them, at their first configuration. Against them: logistic or ridge
-regression whose penalty is cross-validated, k nearest neighbours, SVM, random forest and CatBoost, at their libraries'
-defaults, numbers standardised and categories one-hot where that is the custom. `*_unpractised` is the same network with
-weights as they are before any practice.
+twice the classes (of more than 200 rows a task takes as many as it has); at most 500 test rows from a quarter that the
+draw does not train on; where rows repeat by a unit, no unit is on both sides. Ours run as a trial runs them, at their
+first configuration. Against them: logistic or ridge regression whose penalty is cross-validated, k nearest neighbours,
+SVM, random forest and CatBoost, at their libraries' defaults, numbers standardised and categories one-hot where that is
+the custom. `*_unpractised` is the same network with weights as they are before any practice.
 
 Scores are AUC (one against the rest, the mean over classes) and R2, the latter at least -1. Printed are mean rank and
 mean score by training rows with 95 % intervals over tasks, and what practice is worth: the mean difference of score
@@ -48,6 +49,7 @@ from workers.engine.types import TaskKind
 Array = NDArray[Any]
 
 SIZES = (10, 20, 50, 100, 200)
+_FEW = 200  # rows: of larger sizes a task takes as many as it has
 OURS = READERS
 UNPRACTISED = tuple(f"{name}_unpractised" for name in OURS)
 RIVALS = tuple(ENCODINGS)
@@ -63,6 +65,7 @@ def main() -> None:
     parser.add_argument("--split", default="bench", choices=["bench", "train"])
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="training rows")
     parser.add_argument("--learners", nargs="*", default=[*OURS, *UNPRACTISED, *RIVALS])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/fewshot"))
@@ -78,27 +81,28 @@ def main() -> None:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"  # for the processes that follow
         with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-            jobs = [pool.submit(run, task, options.draws, options.learners, options.out) for task in tasks]
+            asked = options.draws, options.sizes, options.learners, options.out
+            jobs = [pool.submit(run, task, *asked) for task in tasks]
             for task, job in zip(tasks, jobs, strict=True):
                 print(f"{task.name}: {job.result()} cells", flush=True)
-    cells = read(options.out, [task.name for task in tasks], options.draws, options.learners)
+    cells = read(options.out, [task.name for task in tasks], options.draws, options.sizes, options.learners)
     report(cells, options.learners)
     if options.picture:
         draw(cells, options.learners, options.picture)
 
 
-def run(task: CorpusTask, draws: int, learners: Sequence[str], folder: Path) -> int:
+def run(task: CorpusTask, draws: int, sizes: Sequence[int], learners: Sequence[str], folder: Path) -> int:
     """The task's missing scores, saved a draw at a time; how many there are."""
     path, kept = folder / f"{task.name}.json", known(folder, task.name)
     table: Table | None = None
     for number in range(draws):
         wanted = [
-            name for name in learners if not any(f"{number} {size} {labelled(name)}" in kept for size in SIZES)
+            name for name in learners if not any(f"{number} {size} {labelled(name)}" in kept for size in sizes)
         ]  # a draw is saved whole
         if not wanted:
             continue
         table = table or read_table(task)
-        kept |= scores(table, number, wanted)
+        kept |= scores(table, number, sizes, wanted)
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(kept))
         partial.replace(path)
@@ -131,7 +135,11 @@ def labelled(name: str) -> str:
     if name in RIVALS:
         return name
     own = name.removesuffix("_unpractised")
-    weights = Path(reading.__file__).with_name(f"{own}_1.safetensors").read_bytes()
+    if name in UNPRACTISED:
+        tensors = _unpractised(own)[1]
+        weights = b"".join(np.ascontiguousarray(tensors[key]).tobytes() for key in sorted(tensors))
+    else:
+        weights = Path(reading.__file__).with_name(f"{own}_1.safetensors").read_bytes()
     return f"{name}@{hashlib.sha256(weights).hexdigest()[:8]}.{get_learner(own).revision}"
 
 
@@ -162,7 +170,7 @@ def read_table(task: CorpusTask) -> Table:
     return Table(kind, len(target.classes or ()), table.schema, columns, np.array(target.y), units)
 
 
-def scores(table: Table, number: int, learners: Sequence[str]) -> dict[str, float]:
+def scores(table: Table, number: int, sizes: Sequence[int], learners: Sequence[str]) -> dict[str, float]:
     """Of one draw at every size; keys are draw, size and learner."""
     rng = np.random.default_rng(number)
     order = rng.permutation(len(table.y))
@@ -171,10 +179,10 @@ def scores(table: Table, number: int, learners: Sequence[str]) -> dict[str, floa
     is_held = np.isin(units, rng.permutation(drawn)[: max(1, round(_TEST_SHARE * len(drawn)))])[order]
     test, train = order[is_held][:_MOST_TEST], order[~is_held]
     found = {}
-    for size in SIZES:
-        if size > len(train) or size < 2 * table.classes:
+    for size in sizes:
+        if min(size, _FEW) > len(train) or size < 2 * table.classes:
             continue
-        rows = support(train, table.y, size, table.classes)
+        rows = support(train, table.y, min(size, len(train)), table.classes)
         for name in learners:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -241,13 +249,15 @@ def _configuration(name: str, kind: TaskKind) -> Mapping[str, Any]:
     return Space([name], kind).defaults()[0]
 
 
-def read(folder: Path, tasks: Sequence[str], draws: int, learners: Sequence[str]) -> dict[int, Array]:
+def read(
+    folder: Path, tasks: Sequence[str], draws: int, sizes: Sequence[int], learners: Sequence[str]
+) -> dict[int, Array]:
     """By training rows: (tasks, draws, learners), NaN where there is none."""
-    cells = {size: np.full((len(tasks), draws, len(learners)), np.nan) for size in SIZES}
+    cells = {size: np.full((len(tasks), draws, len(learners)), np.nan) for size in sizes}
     for place, task in enumerate(tasks):
         kept = known(folder, task)
         for size, number, (at, name) in (
-            (size, number, one) for size in SIZES for number in range(draws) for one in enumerate(learners)
+            (size, number, one) for size in sizes for number in range(draws) for one in enumerate(learners)
         ):
             cells[size][place, number, at] = kept.get(f"{number} {size} {labelled(name)}", np.nan)
     return cells
@@ -310,7 +320,7 @@ def draw(cells: Mapping[int, Array], learners: Sequence[str], picture: Path) -> 
     panels[1].invert_yaxis()
     panels[0].legend(fontsize=7)
     for panel in panels:
-        panel.set_xticks(SIZES, [str(size) for size in SIZES])
+        panel.set_xticks(list(cells), [str(size) for size in cells])
     figure.tight_layout()
     picture.parent.mkdir(exist_ok=True)
     figure.savefig(picture, metadata={"Date": None})

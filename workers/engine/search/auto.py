@@ -24,6 +24,8 @@ _OPENING = (
     ("linear", 0),
     ("lightgbm", 0),
     ("catboost", 0),
+    ("tabicl", 0),  # where an operator has installed it; so is the next
+    ("tabpfn", 0),
     ("in_context", 0),
     ("svm", 0),
     ("catboost", 5),
