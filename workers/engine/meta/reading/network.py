@@ -16,6 +16,7 @@ from torch.nn import functional
 from ...bundle.runtime.reading import FAR, LEAST_SHARE, SOFT
 
 BUCKETS = 64  #: of a standard normal target, all as likely
+_LEAST_VARIANCE = 0.5  # of a task's values that are asked for; those with labels have 1
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,39 @@ class ReadingNetwork(nn.Module, ABC):
         return {}
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Mean cross-entropy of what was asked."""
+        """Mean cross-entropy of what was asked; of values, the error of their mean besides."""
         asked, mean = self(batch.cells.flatten(0, 1), batch.rows.flatten(0, 1), batch.labelled, generator)
         return self.answer_loss(asked, mean, batch)
 
     def answer_loss(self, asked: Tensor, mean: Tensor, batch: Batch) -> Tensor:
         """The same, of what `forward` returned."""
-        if not batch.classes:
-            logits, wanted = self.values(asked, mean), torch.bucketize(batch.wanted.contiguous(), self.edges)
-        else:
+        if batch.classes:
             asked, mean = (part.view(*batch.share.shape, *part.shape[1:]) for part in (asked, mean))
-            logits, wanted = self.classes(asked, mean, batch.share), batch.wanted
-        return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+            logits = self.classes(asked, mean, batch.share)
+            return functional.cross_entropy(logits.flatten(0, 1), batch.wanted.flatten())
+        logits, wanted = self.values(asked, mean), torch.bucketize(batch.wanted.contiguous(), self.edges)
+        likelihood = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+        return likelihood + self._error(logits.softmax(dim=-1), batch)
+
+    def _error(self, chances: Tensor, batch: Batch) -> Tensor:
+        """Mean squared error of the values that buckets stand for, by the variance of what was asked.
+
+        A distribution may be good but for a tail where its mean is far off, and the mean is what most metrics ask for.
+
+        Args:
+            chances: (tasks, N - S, BUCKETS).
+            batch: of values.
+        """
+        lower, upper = self.centres[:2].mean(), self.centres[-2:].mean()
+        labels = batch.rows[:, 0, : batch.labelled, 0]
+        first, last = (
+            torch.where(beyond.any(dim=1), (labels * beyond).sum(dim=1) / beyond.sum(dim=1).clamp(min=1), centre)
+            for beyond, centre in ((labels < lower, self.centres[0]), (labels > upper, self.centres[-1]))
+        )
+        inner = chances[..., 1:-1] @ self.centres[1:-1]
+        said = chances[..., 0] * first[:, None] + inner + chances[..., -1] * last[:, None]
+        error, size = (part.square().mean(dim=1) for part in (said - batch.wanted, batch.wanted))
+        return (error / (size + _LEAST_VARIANCE)).mean()
 
     def values(self, asked: Tensor, mean: Tensor) -> Tensor:
         """(B, N - S, BUCKETS) logits of a target with mean 0 and deviation 1."""
