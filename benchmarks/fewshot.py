@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -92,17 +93,15 @@ def main() -> None:
 
 
 def run(task: CorpusTask, draws: int, sizes: Sequence[int], learners: Sequence[str], folder: Path) -> int:
-    """The task's missing scores, saved a draw at a time; how many there are."""
+    """The task's missing scores, saved as they come; how many there are."""
     path, kept = folder / f"{task.name}.json", known(folder, task.name)
     table: Table | None = None
-    for number in range(draws):
-        wanted = [
-            name for name in learners if not any(f"{number} {size} {labelled(name)}" in kept for size in sizes)
-        ]  # a draw is saved whole
+    for number, size in product(range(draws), sizes):
+        wanted = [name for name in learners if f"{number} {size} {labelled(name)}" not in kept]
         if not wanted:
             continue
         table = table or read_table(task)
-        kept |= scores(table, number, sizes, wanted)
+        kept |= scores(table, number, size, wanted)
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(kept))
         partial.replace(path)
@@ -170,26 +169,25 @@ def read_table(task: CorpusTask) -> Table:
     return Table(kind, len(target.classes or ()), table.schema, columns, np.array(target.y), units)
 
 
-def scores(table: Table, number: int, sizes: Sequence[int], learners: Sequence[str]) -> dict[str, float]:
-    """Of one draw at every size; keys are draw, size and learner."""
+def scores(table: Table, number: int, size: int, learners: Sequence[str]) -> dict[str, float]:
+    """Of one draw, nothing where the task has too few rows; keys are draw, size and learner."""
     rng = np.random.default_rng(number)
     order = rng.permutation(len(table.y))
     units = np.arange(len(order)) if table.units is None else table.units
     drawn = np.unique(units)
     is_held = np.isin(units, rng.permutation(drawn)[: max(1, round(_TEST_SHARE * len(drawn)))])[order]
     test, train = order[is_held][:_MOST_TEST], order[~is_held]
+    if min(size, _FEW) > len(train) or size < 2 * table.classes:
+        return {}
+    rows = support(train, table.y, min(size, len(train)), table.classes)
     found = {}
-    for size in sizes:
-        if min(size, _FEW) > len(train) or size < 2 * table.classes:
-            continue
-        rows = support(train, table.y, min(size, len(train)), table.classes)
-        for name in learners:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                said = predict(name, table, rows, test)
-            y = table.y[test]
-            value = score("roc_auc", y, said) if table.classes else max(-1.0, score("r2", y, said))
-            found[f"{number} {size} {labelled(name)}"] = float(value)
+    for name in learners:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            said = predict(name, table, rows, test)
+        y = table.y[test]
+        value = score("roc_auc", y, said) if table.classes else max(-1.0, score("r2", y, said))
+        found[f"{number} {size} {labelled(name)}"] = float(value)
     return found
 
 
