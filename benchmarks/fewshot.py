@@ -130,16 +130,21 @@ def keep(folder: Path, tasks: Sequence[CorpusTask]) -> None:
 
 @cache
 def labelled(name: str) -> str:
-    """A learner's name in keys: ours with the digest of its weights and its revision; scores of others are stale."""
+    """A learner's name in keys: ours with a digest of weights and configuration, and its revision.
+
+    Scores of others are stale.
+    """
     if name in RIVALS:
         return name
     own = name.removesuffix("_unpractised")
+    learner = get_learner(own)
     if name in UNPRACTISED:
         tensors = _unpractised(own)[1]
         weights = b"".join(np.ascontiguousarray(tensors[key]).tobytes() for key in sorted(tensors))
     else:
         weights = Path(reading.__file__).with_name(f"{own}_1.safetensors").read_bytes()
-    return f"{name}@{hashlib.sha256(weights).hexdigest()[:8]}.{get_learner(own).revision}"
+    configuration = json.dumps(learner.defaults[0], sort_keys=True).encode()
+    return f"{name}@{hashlib.sha256(weights + configuration).hexdigest()[:8]}.{learner.revision}"
 
 
 @dataclass(frozen=True)

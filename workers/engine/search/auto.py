@@ -22,6 +22,7 @@ from .transfer import Advice
 #: give an ensemble what it lacks; second configurations later.
 _OPENING = (
     ("linear", 0),
+    ("maml", 0),
     ("lightgbm", 0),
     ("catboost", 0),
     ("tabicl", 0),  # where an operator has installed it; so is the next
@@ -40,7 +41,7 @@ _OPENING = (
     ("lightgbm", 3),
     ("linear", 1),
     ("naive_bayes", 0),
-    ("siamese", 0),
+    ("rnn", 0),
     ("nearest_neighbours", 0),
     ("lightgbm", 2),
     ("random_forest", 0),
