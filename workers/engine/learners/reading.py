@@ -20,6 +20,7 @@ from .base import ABSOLUTE, Array, FitContext, Learner, Size
 from .wrap import Wrapped
 
 MOST_ROWS, MOST_COLUMNS = 1_000, 40  #: of a view
+_MOST_VIEWS = 8
 _LARGEST = 3_000  # rows of a table beyond which others are better, and sooner
 _MOST_READ = 6_000  # rows of a view x classes: each class is a reading
 _FOLDER = Path(__file__).parent.parent / "meta" / "reading"
@@ -43,16 +44,24 @@ def reading_learner(name: str, cost: Callable[[Size], float]) -> Learner:
         name=name,
         kinds=frozenset(TaskKind),
         space=(
-            Int(name="views", low=1, high=8, default=1, log=True),
+            Int(name="views", low=1, high=_MOST_VIEWS, default=1, log=True),
             *encoder_space(scaled=False, native_categories=False, native_missing=False, log_target=False),
         ),
         # more views of a table that one view takes whole gain less than .001 of AUC or R2, each at its full cost
         defaults=({"views": 1, "prep_category": "onehot"}, {"views": 4, "prep_category": "ordinal"}),
         build=build,
-        cost=lambda params, size: 0.01 + params["views"] * (_look(size) + cost(size) * max(1, size.classes - 1)),
+        cost=lambda params, size: (
+            0.01 + _views(params, size.rows, size.columns) * (_look(size) + cost(size) * max(1, size.classes - 1))
+        ),
         declines=_declines,
-        revision=2,
+        revision=3,
     )
+
+
+def _views(params: Mapping[str, Any], rows: int, columns: int) -> int:
+    """As many as "views" says, times those that it takes to show all rows and columns."""
+    needed = max(math.ceil(rows / MOST_ROWS), math.ceil(columns / MOST_COLUMNS))
+    return min(_MOST_VIEWS, int(params["views"]) * needed)
 
 
 def row_cost(size: Size, row_s: float, pair_s: float = 0.0) -> float:
@@ -83,7 +92,7 @@ class Reading(Wrapped):
 
     Args:
         name: of the network, `meta/reading/NAME_1.safetensors`.
-        params: "views", how many.
+        params: "views", how often it is to see each row and each column.
         context: of the fit.
         shipped: gives what a name's weights say of themselves, and the weights.
     """
@@ -92,7 +101,7 @@ class Reading(Wrapped):
         self, name: str, params: Mapping[str, Any], context: FitContext, shipped: Callable[[str], Weights] | None = None
     ) -> None:
         super().__init__(lambda classes: classes, context)
-        self.name, self.views, self.shipped = name, int(params["views"]), shipped or _shipped
+        self.name, self.params, self.shipped = name, params, shipped or _shipped
 
     def _fit_inner(self, X: Array, y: Array, weight: Array | None, eval_set: Any) -> None:
         from ..bundle.runtime.readers import load_reader  # scipy: who only asks for the space has no need of it
@@ -101,7 +110,10 @@ class Reading(Wrapped):
         classes = int(self.inner_)
         rng = np.random.default_rng(self.context.seed)
         ranked = most_relevant(X, y, classes, X.shape[1])
-        views = [View(*_drawn(rng, None if classes else weight, len(y), ranked, about)) for _ in range(self.views)]
+        views = [
+            View(*_drawn(rng, None if classes else weight, len(y), ranked, about))
+            for _ in range(_views(self.params, *X.shape))
+        ]
         self.configuration_ = {
             "form": self.name,
             "classes": classes,

@@ -30,7 +30,7 @@ def fitted(name: str, X: Any, y: Any, classes: int, weight: Any = None, **more: 
         seed=0,
         **more,
     )
-    return get_learner(name).build({"views": 2}, context).fit(X, y, sample_weight=weight)
+    return get_learner(name).build({"views": 1}, context).fit(X, y, sample_weight=weight)
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -111,7 +111,7 @@ y = (X[:, 0] > 0).astype(np.int64)
 context = FitContext(
     kind=TaskKind.BINARY, n_classes=2, n_rows=2_000, n_columns=100, categorical=(), threads=1, seed=0
 )
-estimator = get_learner({name!r}).build({{"views": 2}}, context).fit(X, y)
+estimator = get_learner({name!r}).build({{"views": 1}}, context).fit(X, y)
 assert np.isfinite(estimator.predict_proba(X[:100])).all()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
