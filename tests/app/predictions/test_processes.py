@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.pace import SLOWNESS
+
 
 @pytest.fixture
 def launch(predictor_url: str, tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
@@ -59,7 +61,7 @@ def test_predictor_takes_over_the_socket_when_one_was_killed(launch: Callable[..
     second = launch(1)
     wait_until_healthy(predictor_url)
     second.send_signal(signal.SIGTERM)
-    second.wait(20)
+    second.wait(20 * SLOWNESS)
 
 
 def test_processes_end_with_the_first_when_it_is_killed(launch: Callable[..., object], predictor_url: str) -> None:
@@ -69,5 +71,5 @@ def test_processes_end_with_the_first_when_it_is_killed(launch: Callable[..., ob
     assert len(descendants) >= 2
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(descendants, timeout=20)
+    _, alive = psutil.wait_procs(descendants, timeout=20 * SLOWNESS)
     assert not alive

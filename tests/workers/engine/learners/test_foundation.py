@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +18,10 @@ from workers.engine.bundle.runtime.errors import BundleProblem
 from workers.engine.bundle.runtime.installed import FOLDER
 from workers.engine.catalog import LEARNERS
 from workers.engine.errors import BundleError
-from workers.engine.evaluation.pool import warm_up
-from workers.engine.fit import Plan, fit
-from workers.engine.journal import FolderJournal
+from workers.engine.fit import Plan
 from workers.engine.learners import foundation
 from workers.engine.learners.base import FitContext, Size
-from workers.engine.types import Budget, TaskKind
+from workers.engine.types import TaskKind
 
 _SMALL = {
     "embed_dim": 8,
@@ -54,11 +53,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """As if this process, and those that it starts, had been started with the setting."""
+    """As if this process had been started with the setting."""
     monkeypatch.setenv(FOLDER, str(weights))
     monkeypatch.setitem(LEARNERS, "tabicl", "foundation:TABICL")
     monkeypatch.setattr(foundation, "TABICL", foundation.foundation_learner("tabicl"))
-    warm_up()
     return weights
 
 
@@ -111,12 +109,27 @@ def test_it_says_what_the_package_says(installed: Path) -> None:
 
 
 def test_a_job_searches_bundles_and_predicts_with_it(
-    installed: Path, make_problem: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path, make_problem: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a process of its own: trials know the settings of whoever started their template."""
     problem, plan = make_problem(TaskKind.BINARY, folds=2), Plan(algorithms=("tabicl",), ensemble=False)
-    journal = FolderJournal(tmp_path, Budget(seconds=None, trials=2))
-    result = fit(problem.table, problem.y, problem.task, plan, journal, tmp_path / "scratch")
-    assert all(trial.loss is not None and np.isfinite(trial.loss) for trial in result.trials)
+    (tmp_path / "problem").write_bytes(pickle.dumps((problem.table, problem.y, problem.task, plan)))
+    program = f"""
+import pickle
+from pathlib import Path
+from workers.engine.fit import fit
+from workers.engine.journal import FolderJournal
+from workers.engine.types import Budget
+folder = Path({str(tmp_path)!r})
+journal = FolderJournal(folder, Budget(seconds=None, trials=2))
+result = fit(*pickle.loads((folder / "problem").read_bytes()), journal, folder / "scratch")
+print(sum(trial.loss is not None for trial in result.trials))
+"""
+    environment = {**os.environ, FOLDER: str(weights)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2"
+    monkeypatch.setenv(FOLDER, str(weights))
     said = open_bundle(tmp_path / "model.zip").predict_columns(problem.table.columns)
     assert said.shape == (len(problem.y), 2)
     assert said.sum(axis=1) == pytest.approx(np.ones(len(said)))
