@@ -50,7 +50,6 @@ from workers.engine.types import TaskKind
 Array = NDArray[Any]
 
 SIZES = (10, 20, 50, 100, 200)
-_FEW = 200  # rows: of larger sizes a task takes as many as it has
 OURS = READERS
 UNPRACTISED = tuple(f"{name}_unpractised" for name in OURS)
 RIVALS = tuple(ENCODINGS)
@@ -182,7 +181,7 @@ def scores(table: Table, number: int, size: int, learners: Sequence[str]) -> dic
     drawn = np.unique(units)
     is_held = np.isin(units, rng.permutation(drawn)[: max(1, round(_TEST_SHARE * len(drawn)))])[order]
     test, train = order[is_held][:_MOST_TEST], order[~is_held]
-    if min(size, _FEW) > len(train) or size < 2 * table.classes:
+    if min(size, SIZES[-1]) > len(train) or size < 2 * table.classes:
         return {}
     rows = support(train, table.y, min(size, len(train)), table.classes)
     found = {}

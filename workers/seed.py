@@ -55,9 +55,8 @@ _MEMORY_MB = 3_000
 FIRST = 40  #: configurations that all tasks of a kind try before the shortlist
 SHORTLIST = Path(__file__).with_name("shortlist.json")
 _SEED = 20_261_127  # of the shared random configurations
-TOLD_OF = tuple(
-    name for name in LEARNERS if name not in (*READERS, *FOUNDATION)
-)  #: learners whose configurations are evaluated
+#: learners whose configurations are evaluated
+TOLD_OF = tuple(name for name in LEARNERS if name not in (*READERS, *FOUNDATION))
 
 
 def main() -> None:

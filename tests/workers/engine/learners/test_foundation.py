@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.settings import Settings
+from tests.workers.engine.learners.made import make_context
 from workers.engine.bundle import open_bundle
 from workers.engine.bundle.runtime.errors import BundleProblem
 from workers.engine.bundle.runtime.installed import FOLDER
@@ -20,7 +22,7 @@ from workers.engine.catalog import LEARNERS
 from workers.engine.errors import BundleError
 from workers.engine.fit import Plan
 from workers.engine.learners import foundation
-from workers.engine.learners.base import FitContext, Size
+from workers.engine.learners.base import Size
 from workers.engine.types import TaskKind
 
 _SMALL = {
@@ -60,23 +62,15 @@ def installed(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return weights
 
 
-def context(kind: TaskKind, classes: int, X: Any, **more: Any) -> FitContext:
-    return FitContext(
-        kind=kind,
-        n_classes=classes,
-        n_rows=len(X),
-        n_columns=X.shape[1],
-        categorical=(),
-        threads=1,
-        seed=3,
-        **more,
-    )
-
-
 def listed(environment: dict[str, str]) -> str:
     program = "from workers.engine.catalog import FOUNDATION, LEARNERS; print(FOUNDATION, 'tabicl' in LEARNERS)"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_the_setting_is_the_variable_that_is_read(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(weights))
+    assert Settings().foundation_models == weights
 
 
 def test_it_is_an_algorithm_where_package_and_weights_are_there(
@@ -96,14 +90,14 @@ def test_it_says_what_the_package_says(installed: Path) -> None:
     arguments: dict[str, Any] = {"n_estimators": 2, "random_state": 3, "allow_auto_download": False, "device": "cpu"}
     build = foundation.TABICL.build
     y = rng.integers(0, 3, 60)
-    own = build({"views": 2}, context(TaskKind.MULTICLASS, 3, X)).fit(X, y).predict_proba(asked)
+    own = build({"views": 2}, make_context(X, 3, seed=3)).fit(X, y).predict_proba(asked)
     official = TabICLClassifier(model_path=installed / "tabicl-classifier-v2.ckpt", **arguments).fit(X, y)
     assert own == pytest.approx(official.predict_proba(asked), abs=1e-6)
     values = np.exp(rng.standard_normal(60))
     official = TabICLRegressor(model_path=installed / "tabicl-regressor-v2.ckpt", **arguments)
     official.fit(X, (values - values.mean()) / values.std())
     for metric, output in (("rmse", "mean"), ("mae", "median")):
-        own = build({"views": 2}, context(TaskKind.REGRESSION, 0, X, metric=metric)).fit(X, values).predict(asked)
+        own = build({"views": 2}, make_context(X, 0, seed=3, metric=metric)).fit(X, values).predict(asked)
         said = official.predict(asked, output_type=output) * values.std() + values.mean()
         assert own == pytest.approx(said, rel=1e-4)
 
@@ -143,7 +137,7 @@ def test_other_weights_are_another_algorithm_and_not_taken_for_the_bundle_s(inst
     before = foundation.TABICL.revision
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((30, 3)).astype(np.float32), np.arange(30) % 2
-    fitted = foundation.TABICL.build({"views": 1}, context(TaskKind.BINARY, 2, X)).fit(X, y)
+    fitted = foundation.TABICL.build({"views": 1}, make_context(X, 2, seed=3)).fit(X, y)
     path = installed / "tabicl-classifier-v2.ckpt"
     official = path.read_bytes()
     try:

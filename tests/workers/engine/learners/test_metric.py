@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.workers.engine.learners.made import make_context
 from workers.engine.bundle.runtime.members import load_member
 from workers.engine.bundle.runtime.schema import Field, Schema
 from workers.engine.bundle.save import save_member
 from workers.engine.catalog import get_learner
 from workers.engine.evaluation.metrics import loss
-from workers.engine.learners.base import FitContext
 from workers.engine.preprocessing.fit import fit_encoder
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
@@ -35,17 +35,7 @@ def fitted(name: str, metric: str, folder: Path, **context_of: Any) -> tuple[Any
     first, second = ({key: part[rows] for key, part in columns.items()} for rows in (slice(HALF), slice(HALF, None)))
     configuration = Space([name], TaskKind.REGRESSION).defaults()[0]
     encoder, X = fit_encoder(configuration, SCHEMA, first, y[:HALF], TaskKind.REGRESSION, 0, 0)
-    context = FitContext(
-        kind=TaskKind.REGRESSION,
-        n_classes=0,
-        n_rows=HALF,
-        n_columns=X.shape[1],
-        categorical=(),
-        threads=1,
-        seed=0,
-        metric=metric,
-        **context_of,
-    )
+    context = make_context(X, 0, metric=metric, **context_of)
     own = {key: value for key, value in configuration.items() if key != "learner"}
     cut = HALF - 100
     estimator = get_learner(name).build(own, context)

@@ -11,26 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.workers.engine.learners.made import make_context
 from workers.engine import meta
 from workers.engine.catalog import READERS, get_learner
-from workers.engine.learners.base import FitContext, Size
+from workers.engine.learners.base import Size
 from workers.engine.learners.reading import MOST_COLUMNS, MOST_ROWS
-from workers.engine.types import TaskKind
 
 
 def fitted(name: str, X: Any, y: Any, classes: int, weight: Any = None, **more: Any) -> Any:
-    kind = TaskKind.REGRESSION if not classes else TaskKind.BINARY if classes == 2 else TaskKind.MULTICLASS
-    context = FitContext(
-        kind=kind,
-        n_classes=classes,
-        n_rows=len(y),
-        n_columns=X.shape[1],
-        categorical=(),
-        threads=1,
-        seed=0,
-        **more,
-    )
-    return get_learner(name).build({"views": 1}, context).fit(X, y, sample_weight=weight)
+    return get_learner(name).build({"views": 1}, make_context(X, classes, **more)).fit(X, y, sample_weight=weight)
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.workers.engine.learners.made import make_context
 from workers.engine.catalog import LEARNERS, get_learner
-from workers.engine.learners.base import FitContext
 from workers.engine.space import Space
 from workers.engine.types import TaskKind
 
@@ -30,16 +30,7 @@ def built(name: str, kind: TaskKind, X: Any, **more: Any) -> Any:
     known = {hyperparameter.name for hyperparameter in space.learners[name].space}
     few = {key: value for key, value in FEW.items() if key in known}
     configuration = space.complete(name, {**space.learners[name].defaults[0], **few})
-    context = FitContext(
-        kind=kind,
-        n_classes=N_CLASSES[kind],
-        n_rows=X.shape[0],
-        n_columns=X.shape[1],
-        categorical=(),
-        threads=1,
-        seed=0,
-        **more,
-    )
+    context = make_context(X, N_CLASSES[kind], **more)
     return get_learner(name).build({key: configuration[key] for key in configuration if key != "learner"}, context)
 
 

@@ -90,6 +90,7 @@ class ReadingNetwork(nn.Module, ABC):
         """Mean squared error of the values that buckets stand for, by the variance of what was asked.
 
         A distribution may be good but for a tail where its mean is far off, and the mean is what most metrics ask for.
+        The outermost buckets stand for the labels that lie there, as `bundle/runtime/views.py` has it.
 
         Args:
             chances: (tasks, N - S, BUCKETS).

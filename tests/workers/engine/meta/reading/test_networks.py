@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 from workers.engine.bundle.runtime.episode import CELL, ROW, SAID, Episode, class_targets
 from workers.engine.bundle.runtime.readers import FORMS
 from workers.engine.bundle.runtime.reading import ReadTable, log_chance
+from workers.engine.bundle.runtime.views import View, Views
 from workers.engine.meta.reading.in_context import GROUP, PLACES
-from workers.engine.meta.reading.network import BUCKETS, ReadingNetwork, _log_chance
+from workers.engine.meta.reading.network import BUCKETS, Batch, ReadingNetwork, _log_chance
 from workers.engine.meta.reading.training import KINDS, as_shipped, draw, load, pretrain
 
 SMALL: dict[str, dict[str, int]] = {
@@ -74,6 +76,24 @@ def test_without_practice_a_transformer_says_what_the_rules_say() -> None:
     asked, mean = torch.zeros(1, 3, 16), torch.tensor([[-1.0, 0.0, 0.5]])
     said = torch.softmax(network.values(asked, mean), -1) @ network.centres
     torch.testing.assert_close(said, mean, atol=0.15, rtol=0)  # no bucket lies beyond 2.4
+
+
+def test_the_error_that_practice_minimises_is_that_of_the_values_that_are_predicted() -> None:
+    network, labelled = make_network("matching"), 30
+    rows = torch.zeros(1, 1, labelled + 20, ROW)
+    rows[..., :labelled, 0] = torch.randn(labelled) ** 3  # some beyond the last bucket
+    wanted, asked, mean = torch.randn(1, 20), torch.randn(1, 20, 16), torch.randn(1, 20)
+    batch = Batch(torch.zeros(1, 1, labelled + 20, 3, CELL), rows, torch.ones(1, 1), wanted, labelled, 0)
+    logits = network.values(asked, mean)
+    likelihood = torch.nn.functional.cross_entropy(logits[0], torch.bucketize(wanted[0], network.edges))
+    chances = logits.softmax(-1)[0].detach().numpy()
+    reader = SimpleNamespace(predict=lambda X: chances)
+    view = View(np.arange(labelled), np.arange(3), np.zeros((1, 0)))
+    labels = rows[0, 0, :labelled, 0].numpy()
+    views = Views(lambda *_: reader, np.zeros((labelled, 3)), labels, 0, [view], centres=network.centres.numpy())
+    error = np.mean((views.predict(np.zeros((20, 3))) - wanted[0].numpy()) ** 2)
+    found = network.answer_loss(asked, mean, batch) - likelihood
+    assert found.item() == pytest.approx(error / (wanted.square().mean().item() + 0.5), rel=1e-3)
 
 
 def test_a_step_depends_on_seed_and_number_alone() -> None:
