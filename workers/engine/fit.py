@@ -134,7 +134,7 @@ def _is_short(
     return _FOLDS * cost > _FOLDS_SHARE * seconds * plan.cores
 
 
-def _is_skewed(prepared: PreparedTask) -> bool:
+def is_skewed(prepared: PreparedTask) -> bool:
     """Whether a regression target is nowhere negative, has a long tail, and is not learned as its logarithm anyway."""
     if prepared.n_classes or prepared.task.metric in LOGARITHMIC:
         return False
@@ -143,7 +143,7 @@ def _is_skewed(prepared: PreparedTask) -> bool:
     return bool(spread > 0 and y.min() >= 0 and (((y - y.mean()) / spread) ** 3).mean() > SKEWED)
 
 
-def _constant_loss(prepared: PreparedTask) -> float:
+def constant_loss(prepared: PreparedTask) -> float:
     """Of the best constant prediction."""
     task = prepared.task
     scores = constant_scores(np.asarray(prepared.y[prepared.search_rows]), task.kind, len(task.classes))
@@ -193,10 +193,11 @@ class _Fit:
             seconds=budget.seconds,
             trials=budget.trials,
             n_folds=len(prepared.splits.folds),
-            is_skewed=_is_skewed(prepared),
+            trial_memory_mb=budget.trial_memory_mb,
+            is_skewed=is_skewed(prepared),
             past=None if past is None else past.within(space),
             metamodels=metamodels,
-            constant_loss=_constant_loss(prepared),
+            constant_loss=constant_loss(prepared),
         )
         self.strategy: Strategy = get_strategy(plan.strategy)(context)
         self.asked: dict[int, Proposal] = {}

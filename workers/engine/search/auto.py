@@ -69,6 +69,7 @@ _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to ho
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
 _COLD_EVERY = 4  # proposals of a warm search, one is cold
 _LEAST_GAIN = 0.002  # of a task's range of losses: where the past promises less, it has nothing more to say
+_BREADTH = 0.0  # see Advice.gains
 _OVERHEAD = 0.4  # of the mean of predicted seconds, added to each: else whatever takes no time comes first
 
 
@@ -115,7 +116,7 @@ class Auto:
         """What promises most a second; None if nothing does."""
         if self._advice is None:
             return None
-        gains = self._advice.gains(self._begun)
+        gains = self._advice.gains(self._begun, _BREADTH)
         source = Source.SURROGATE if self._advice.is_informed else Source.NEIGHBOUR
         proposals = [Proposal(configuration=one, source=source) for one in self._advice.configurations]
         seconds = np.array([self._costs.seconds(proposal) for proposal in proposals])

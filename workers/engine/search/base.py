@@ -31,6 +31,7 @@ class SearchContext:
     seconds: float | None  #: the budget as asked for, not what is left
     trials: int | None
     n_folds: int
+    trial_memory_mb: int | None = None  #: that one trial may use; None: no limit
     is_skewed: bool = False  #: a regression target that is nowhere negative and has a long tail
     past: Past | None = None  #: what past tasks scored; None: nothing is known
     metamodels: Mapping[str, Metamodel] = field(default_factory=dict)  #: by name, trained
