@@ -13,7 +13,7 @@ one half of the rows and scored on the other, twice each way, as jobs choose the
 Printed for each way, over tasks and seeds (which jitter the seconds by some 15 %): loss by that of a cold search
 (below 1: better) with its 95 % bootstrap interval over tasks, on how many tasks it is better, by how much sooner it has
 the validation loss that the cold search's best trial ends with (one that never has it counts two budgets), and its
-trials. A way is warm with the constants of `workers/engine/search/auto.py` as they are, or with one of them set.
+trials. A way is warm with the constants of `workers/engine/search/auto.py` as they are, or with some of them set.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ _JITTER = 0.15  # deviation of log seconds
 _STRANGERS = 12  # proposals in a row that were not recorded, after which a search has ended
 _CANDIDATES = 40
 _MOST_ROWS = 12_000
+_FLOOR = 1e-3  # of a constant's loss: below, two models are alike
 _NEVER = 2.0  # budgets
 _RESAMPLES = 2_000
 _NEAREST = 300
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--seconds", type=float, nargs="*", default=[15.0, 60.0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--set", dest="ways", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--set", dest="ways", action="append", default=[], metavar="NAME=VALUE,...")
     parser.add_argument("--out", type=Path, default=Path("results/rehearsal"))
     options = parser.parse_args()
     seed_tasks, configurations = read(SEED)
@@ -295,14 +296,14 @@ def ensemble_loss(recording: Recording, run: Run) -> float:
             picked = select(recording.metric, y[chosen_on], [one[chosen_on].astype(float) for one in predictions])
             blended = blend([one[scored_on].astype(float) for one in predictions], picked.weights)
             losses.append(searched_loss(recording.metric, y[scored_on], blended, None))
-    return float(np.mean(losses))
+    return max(float(np.mean(losses)), _FLOOR * recording.constant_loss)
 
 
 def report(
     recordings: Sequence[Recording], pasts: Sequence[Past], seconds: float, seeds: Sequence[int], ways: Sequence[str]
 ) -> None:
     """A line a way."""
-    print(f"\n{len(recordings)} tasks, {seconds:g} s\n{'':<24}{'loss by cold':>13}{'95 %':>19}{'better':>8}", end="")
+    print(f"\n{len(recordings)} tasks, {seconds:g} s\n{'':<32}{'loss by cold':>13}{'95 %':>19}{'better':>8}", end="")
     print(f"{'sooner':>9}{'trials':>8}")
     cells = [(place, seed) for place in range(len(recordings)) for seed in seeds]
     cold = [rehearse(recordings[place], None, seconds, seed) for place, seed in cells]
@@ -316,7 +317,7 @@ def report(
         drawn = np.random.default_rng(0).choice(logs, (_RESAMPLES, len(logs))).mean(axis=1)
         low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
         print(
-            f"{way or 'warm':<24}{np.exp(logs.mean()):>13.4f}{f'{low:.4f} to {high:.4f}':>19}{(logs < 0).sum():>8}"
+            f"{way or 'warm':<32}{np.exp(logs.mean()):>13.4f}{f'{low:.4f} to {high:.4f}':>19}{(logs < 0).sum():>8}"
             f"{np.exp(sooner):>9.2f}{np.mean([len(run) for run in runs]):>8.1f}",
             flush=True,
         )
@@ -324,17 +325,16 @@ def report(
 
 @contextmanager
 def constants(way: str) -> Iterator[None]:
-    """Of `auto`, one of them set: "NAME=VALUE"; "" leaves all as they are."""
-    name, _, value = way.partition("=")
-    if not name:
-        yield
-        return
-    before = getattr(auto, f"_{name}")
-    setattr(auto, f"_{name}", type(before)(value))
+    """Of `auto`, some of them set: "NAME=VALUE,OTHER=VALUE"; "" leaves all as they are."""
+    wanted = dict(each.split("=") for each in way.split(",") if each)
+    before = {name: getattr(auto, f"_{name}") for name in wanted}
     try:
+        for name, value in wanted.items():
+            setattr(auto, f"_{name}", type(before[name])(value))
         yield
     finally:
-        setattr(auto, f"_{name}", before)
+        for name, value in before.items():
+            setattr(auto, f"_{name}", value)
 
 
 def how_much_sooner(cold: Run, warm: Run, seconds: float) -> float:

@@ -41,37 +41,6 @@ class Guesses:
         gains = np.maximum(self.best - self.logs, 0.0) / np.maximum(spread, _LEAST)[:, None]
         return np.asarray(self.weights @ gains - _LEAST * (self.weights @ self.logs))
 
-    def broad_improvement(self, known: Array, families: NDArray[np.intp], breadth: float) -> Array:
-        """(configurations,) how much each is expected to lower the best losses of the three best families.
-
-        An ensemble lives on several strong families of models. The best counts 1, the second `breadth`, the third its
-        square; a family that has nothing yet counts as the worst of its guess.
-
-        Args:
-            known: (tasks, configurations) log losses here of what is tried or runs, infinite elsewhere.
-            families: (configurations,) numbers from zero.
-            breadth: from 0 to 1.
-        """
-        low = np.minimum(self.logs.min(axis=1), known.min(axis=1))
-        worst = self.logs.max(axis=1)
-        scale = (1 + breadth + breadth**2) * np.maximum(worst - low, _LEAST)
-        count = families.max() + 1
-        best = np.stack([known[:, families == family].min(axis=1) for family in range(count)], axis=1)
-        best = np.minimum(best, worst[:, None])
-        gains = np.empty(self.logs.shape[1])
-        for family in range(count):
-            others = np.column_stack([np.delete(best, family, axis=1), *[worst] * 3])
-            first, second, third = np.sort(others, axis=1)[:, :3].T[:, :, None]
-            mine = best[:, [family]]
-            after = np.minimum(mine, self.logs[:, families == family])
-
-            def total(own: Array, first: Array = first, second: Array = second, third: Array = third) -> Array:
-                ranked = (np.minimum(own, first), np.clip(own, first, second), np.clip(own, second, third))
-                return np.asarray(ranked[0] + breadth * ranked[1] + breadth**2 * ranked[2])
-
-            gains[families == family] = self.weights @ ((total(mine) - total(after)) / scale[:, None])
-        return gains
-
     def regret_reduction(self) -> Array:
         """(configurations,) by how much each lowers the regret of the best so far, on past tasks weighed by likeness.
 

@@ -1,7 +1,8 @@
 """The default strategy. Cold: hand-written configurations, cheap and strong first, then halving near what works.
 
-Warm: what past tasks say of this one decides what comes next, gain against seconds; every fourth proposal is cold all
-the same, so that bad knowledge costs little. Where the past promises nothing more, the search goes on as a cold one.
+Warm: what past tasks say of this one decides what comes next, gain against seconds; every second proposal is cold all
+the same: what is strong everywhere comes early, and bad knowledge costs little. Where the past promises nothing more,
+the search goes on as a cold one.
 """
 
 from __future__ import annotations
@@ -67,10 +68,9 @@ _LEAST_SHARE = 0.05  # of the budget that is always thought to be left: it may h
 _PATIENCE = 20  # random configurations looked at for one that can finish
 _ANY_LEARNER = 0.25  # share of random configurations drawn without regard to how learners did
 _RANK_DECAY = 0.6  # the second best learner is drawn so much less often than the best, and so on
-_COLD_EVERY = 4  # proposals of a warm search, one is cold
+_COLD_EVERY = 2  # proposals of a warm search, one is cold
 _LEAST_GAIN = 0.002  # of a task's range of losses: where the past promises less, it has nothing more to say
-_BREADTH = 0.0  # see Advice.gains
-_OVERHEAD = 0.4  # of the mean of predicted seconds, added to each: else whatever takes no time comes first
+_OVERHEAD = 0.8  # of the mean of predicted seconds, added to each: else whatever takes no time comes first
 
 
 class Auto:
@@ -116,7 +116,7 @@ class Auto:
         """What promises most a second; None if nothing does."""
         if self._advice is None:
             return None
-        gains = self._advice.gains(self._begun, _BREADTH)
+        gains = self._advice.gains(self._begun)
         source = Source.SURROGATE if self._advice.is_informed else Source.NEIGHBOUR
         proposals = [Proposal(configuration=one, source=source) for one in self._advice.configurations]
         seconds = np.array([self._costs.seconds(proposal) for proposal in proposals])

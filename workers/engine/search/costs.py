@@ -19,7 +19,7 @@ from ..learners.base import COLUMNS_PER_FEATURE, TRIAL_START_S, Size
 from ..types import Proposal, Trial, TrialStatus
 from .base import SearchContext
 
-_PROCESS_MB = 40.0  # of a trial, whatever it fits
+_PROCESS_MB = 15.0  # of a trial, whatever it fits
 _COPIES = 5.0  # of the encoded table, its predictions included, that a trial holds at once
 _CELL_MB = 8 / 2**20
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from ..meta.past import OFFSET, WORST
+from ..meta.past import WORST
 from ..meta.transfer import TransferSurrogate
 from ..space import canonical
 from ..types import Configuration, Fidelity, Proposal, Source, Trial
@@ -69,8 +69,6 @@ class Advice:
         assert past is not None
         self.configurations: list[Configuration] = list(past.configurations)
         self._places = {canonical(configuration): place for place, configuration in enumerate(self.configurations)}
-        names = [configuration.get("learner", "") for configuration in self.configurations]
-        self._families = np.unique(names, return_inverse=True)[1]
         self._constant_loss = context.constant_loss
         self._surrogate = TransferSurrogate(past)
         self._observed: dict[int, float] = {}
@@ -91,23 +89,17 @@ class Advice:
         else:
             self._failed.add(place)
 
-    def gains(self, begun: Collection[str] = (), breadth: float = 0.0) -> Array:
+    def gains(self, begun: Collection[str] = ()) -> Array:
         """(configurations,) what each promises, as shares of a task's range of losses.
 
         Args:
             begun: canonical texts of what was asked for, of which some run still.
-            breadth: how much it counts to have other strong families than the best, from 0 to 1.
         """
         places = list(self._observed)
         running = {self._places[text] for text in begun if text in self._places}
         pending = sorted(running - self._observed.keys() - self._failed)
         guesses = self._surrogate.guesses(places, np.array(list(self._observed.values())), pending)
         gains = guesses.expected_improvement()
-        if breadth and places:
-            known = np.full(guesses.logs.shape, np.inf)
-            known[:, places] = np.log(np.array(list(self._observed.values())) + OFFSET)
-            known[:, pending] = guesses.logs[:, pending]
-            gains = guesses.broad_improvement(known, self._families, breadth)
         if len(places) <= _FEW:
             gains = gains + _SAY / max(1, len(places)) * guesses.regret_reduction()
         return gains
