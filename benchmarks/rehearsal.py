@@ -19,7 +19,6 @@ trials. A way is warm with the constants of `workers/engine/search/auto.py` as t
 from __future__ import annotations
 
 import argparse
-import hashlib
 import heapq
 import json
 import tempfile
@@ -37,12 +36,13 @@ from numpy.typing import NDArray
 from app.knowledge.loading import SEED
 from benchmarks.baselines import METRICS
 from benchmarks.knowledge import read
+from benchmarks.live import how_much_sooner
 from workers.corpus import CorpusTask, read_frame, read_tasks, split
 from workers.description import describe_task
 from workers.engine.catalog import FOUNDATION, LEARNERS
 from workers.engine.ensemble import blend, select
 from workers.engine.evaluation.calibration import searched_loss
-from workers.engine.evaluation.pool import TrialPool, warm_up
+from workers.engine.evaluation.pool import warm_up
 from workers.engine.evaluation.prepare import prepare
 from workers.engine.evaluation.splits import make_splits
 from workers.engine.fit import constant_loss, is_skewed
@@ -54,22 +54,20 @@ from workers.engine.search import auto
 from workers.engine.search.base import SearchContext
 from workers.engine.space import Space, canonical
 from workers.engine.types import Configuration, Proposal, Task, TaskKind, Trial, TrialStatus
+from workers.seed import evaluate, one_a_group_first
 
 Array = NDArray[Any]
-#: A trial, and when it ended.
-Run = list[tuple[float, Mapping[str, Any]]]
+#: "trials" with a loss, in the order in which they ended, "at" seconds
+Run = dict[str, Any]
 
 _ROWS = (600, 40_000)
 _WORKERS = 2
-_TRIAL_SECONDS, _MEMORY_MB = 30.0, 4_000
-_SEARCH = 0.8  # of a budget, for trials
 _LEAST_S = 0.3
 _JITTER = 0.15  # deviation of log seconds
 _STRANGERS = 12  # proposals in a row that were not recorded, after which a search has ended
 _CANDIDATES = 40
 _MOST_ROWS = 12_000
 _FLOOR = 1e-3  # of a constant's loss: below, two models are alike
-_NEVER = 2.0  # budgets
 _RESAMPLES = 2_000
 _NEAREST = 300
 
@@ -80,8 +78,9 @@ class Recording:
 
     folder: Path
     kind: str
-    metric: str
-    size: tuple[int, int, int]  #: rows, columns, classes
+    rows: int
+    columns: int
+    classes: int
     n_folds: int
     is_skewed: bool
     constant_loss: float
@@ -98,6 +97,11 @@ class Recording:
         about = {key: value for key, value in asdict(self).items() if key != "folder"}
         (self.folder / "recording.json").write_text(json.dumps(about))
 
+    @property
+    def size(self) -> Size:
+        """Of its table."""
+        return Size(rows=self.rows, columns=self.columns, classes=self.classes)
+
     @cached_property
     def y(self) -> Array:
         """(rows,) truth."""
@@ -111,8 +115,7 @@ class Recording:
     @cached_property
     def space(self) -> RecordedSpace:
         """Cut down to what was recorded."""
-        rows, columns, classes = self.size
-        whole = Space(LEARNERS, TaskKind(self.kind), Size(rows=rows, columns=columns, classes=classes))
+        whole = Space(LEARNERS, TaskKind(self.kind), self.size)
         return RecordedSpace(whole, [trial["configuration"] for trial in self.trials])
 
     def predictions(self, numbers: Sequence[int]) -> list[Array]:
@@ -146,17 +149,15 @@ def main() -> None:
 
 
 def choose(known: set[str], names: Sequence[str] | None) -> Iterator[CorpusTask]:
-    """One a group, in an order that has nothing to do with names."""
-    tasks = [
+    """Those that the knowledge does not know, of middling size, one a group first."""
+    yield from one_a_group_first(
         task
         for task in read_tasks("train", names)
-        if task.known_group not in known and not task.is_replay and task.unit is None
-    ]
-    groups: set[str] = set()
-    for task in sorted(tasks, key=lambda task: hashlib.sha256(task.group.encode()).digest()):
-        if task.group not in groups and _ROWS[0] <= task.rows <= _ROWS[1]:
-            groups.add(task.group)
-            yield task
+        if task.known_group not in known
+        and not task.is_replay
+        and task.unit is None
+        and _ROWS[0] <= task.rows <= _ROWS[1]
+    )
 
 
 def past_for(
@@ -194,14 +195,26 @@ def record(
         space = Space([one for one in LEARNERS if one not in FOUNDATION], kind, prepared.size)
         advised = past_for(task.kind, seen, tasks, configurations).configurations
         wanted = {canonical(one): one for one in (*space.defaults(), *advised) if space.has(one)}
-        trials = list(run_all(TrialPool(prepared, scratch, workers=_WORKERS), list(wanted.values()), folder))
+        proposals = [Proposal(configuration=one) for one in wanted.values()]
+        trials = []
+        for trial in evaluate(prepared, proposals, scratch / "trials", _WORKERS):
+            is_whole = trial.status is TrialStatus.SUCCEEDED
+            if is_whole:
+                predictions = np.load(scratch / "trials" / f"trial_{trial.number}" / "oof.npy")
+                np.save(folder / f"{trial.number}.npy", predictions.astype(np.float32))
+            trials.append(
+                {
+                    "number": trial.number,
+                    "configuration": dict(trial.proposal.configuration),
+                    "loss": trial.loss if is_whole else None,
+                    "seconds": trial.seconds,
+                }
+            )
         np.save(folder / "y.npy", np.asarray(prepared.y))
-        size = prepared.size
         Recording(
             folder=folder,
             kind=task.kind,
-            metric=asked.metric,
-            size=(size.rows, size.columns, size.classes),
+            **asdict(prepared.size),
             n_folds=len(splits.folds),
             is_skewed=is_skewed(prepared),
             constant_loss=constant_loss(prepared),
@@ -211,37 +224,12 @@ def record(
     print(f"{task.name:<24}{len(trials):>4} trials {time.monotonic() - started:6.0f} s", flush=True)
 
 
-def run_all(pool: TrialPool, configurations: Sequence[Configuration], folder: Path) -> Iterator[dict[str, Any]]:
-    """Trials as they end; predictions of those with a score are left in the folder."""
-    waiting = list(enumerate(configurations))
-    try:
-        while waiting or pool.running:
-            while waiting and pool.has_room:
-                number, configuration = waiting.pop(0)
-                proposal = Proposal(configuration=configuration)
-                pool.submit(number, proposal, seconds=_TRIAL_SECONDS, memory_mb=_MEMORY_MB)
-            for finished in pool.wait(1.0):
-                trial = finished.trial
-                is_whole = trial.status is TrialStatus.SUCCEEDED
-                if is_whole:
-                    np.save(folder / f"{trial.number}.npy", np.load(finished.folder / "oof.npy").astype(np.float32))
-                yield {
-                    "number": trial.number,
-                    "configuration": dict(trial.proposal.configuration),
-                    "loss": trial.loss if is_whole else None,
-                    "seconds": trial.seconds,
-                }
-    finally:
-        pool.close()
-
-
 def rehearse(recording: Recording, past: Past | None, seconds: float, seed: int) -> Run:
     """A search by `auto`, two trials at a time."""
-    rows, columns, classes = recording.size
     search = auto.Auto(
         SearchContext(
             space=recording.space,
-            size=Size(rows=rows, columns=columns, classes=classes),
+            size=recording.size,
             seed=seed,
             workers=_WORKERS,
             seconds=seconds,
@@ -253,9 +241,9 @@ def rehearse(recording: Recording, past: Past | None, seconds: float, seed: int)
         )
     )
     rng = np.random.default_rng(seed)
-    now, until, strangers, asked = 0.0, _SEARCH * seconds, 0, 0
+    now, until, strangers, asked = 0.0, auto._SEARCH_SHARE * seconds, 0, 0
     running: list[tuple[float, int, Proposal, float]] = []  #: end, number, proposal, seconds
-    done: Run = []
+    done: list[dict[str, Any]] = []
     while True:
         while len(running) < _WORKERS and until - now > _LEAST_S and strangers < _STRANGERS:
             if (proposal := search.ask()) is None:
@@ -271,31 +259,32 @@ def rehearse(recording: Recording, past: Past | None, seconds: float, seed: int)
             takes = known["seconds"] * float(np.exp(_JITTER * rng.normal()))
             heapq.heappush(running, (now + takes, asked, proposal, takes))
         if not running or running[0][0] > until:
-            return done
+            return {"trials": done}
         now, number, proposal, takes = heapq.heappop(running)
         trial = recording.by_configuration[canonical(proposal.configuration)]
         status = TrialStatus.FAILED if trial["loss"] is None else TrialStatus.SUCCEEDED
         search.tell(Trial(number=number, proposal=proposal, status=status, loss=trial["loss"], seconds=takes))
         if trial["loss"] is not None:
-            done.append((now, trial))
+            done.append({**trial, "at": now})
 
 
 def ensemble_loss(recording: Recording, run: Run) -> float:
     """Of ensembles chosen on one half of the rows and scored on the other."""
-    best = sorted((trial for _, trial in run), key=lambda trial: trial["loss"])[:_CANDIDATES]
+    best = sorted(run["trials"], key=lambda trial: trial["loss"])[:_CANDIDATES]
     if not best:
         return recording.constant_loss
     predictions = recording.predictions([trial["number"] for trial in best])
     is_known = np.all([~np.isnan(one if one.ndim == 1 else one[:, 0]) for one in predictions], axis=0)
-    losses = []
+    metric, y, losses = METRICS[recording.kind], recording.y, []
     for repeat in range(2):
         rows = np.random.default_rng(repeat).permutation(np.flatnonzero(is_known))[:_MOST_ROWS]
         halves = np.array_split(rows, 2)
         for chosen_on, scored_on in (halves, halves[::-1]):
-            y = recording.y
-            picked = select(recording.metric, y[chosen_on], [one[chosen_on].astype(float) for one in predictions])
+            picked = select(
+                METRICS[recording.kind], y[chosen_on], [one[chosen_on].astype(float) for one in predictions]
+            )
             blended = blend([one[scored_on].astype(float) for one in predictions], picked.weights)
-            losses.append(searched_loss(recording.metric, y[scored_on], blended, None))
+            losses.append(searched_loss(metric, y[scored_on], blended, None))
     return max(float(np.mean(losses)), _FLOOR * recording.constant_loss)
 
 
@@ -313,12 +302,12 @@ def report(
             runs = [rehearse(recordings[place], pasts[place], seconds, seed) for place, seed in cells]
         losses = [ensemble_loss(recordings[place], run) for (place, _), run in zip(cells, runs, strict=True)]
         logs = np.log(np.array(losses) / cold_losses).reshape(len(recordings), -1).mean(axis=1)
-        sooner = np.mean([how_much_sooner(one, other, seconds) for one, other in zip(cold, runs, strict=True)])
+        sooner = np.mean([np.log(how_much_sooner(*pair, seconds)) for pair in zip(cold, runs, strict=True)])
         drawn = np.random.default_rng(0).choice(logs, (_RESAMPLES, len(logs))).mean(axis=1)
         low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
         print(
             f"{way or 'warm':<32}{np.exp(logs.mean()):>13.4f}{f'{low:.4f} to {high:.4f}':>19}{(logs < 0).sum():>8}"
-            f"{np.exp(sooner):>9.2f}{np.mean([len(run) for run in runs]):>8.1f}",
+            f"{np.exp(sooner):>9.2f}{np.mean([len(run['trials']) for run in runs]):>8.1f}",
             flush=True,
         )
 
@@ -335,13 +324,6 @@ def constants(way: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(auto, f"_{name}", value)
-
-
-def how_much_sooner(cold: Run, warm: Run, seconds: float) -> float:
-    """Logarithm of by how much sooner `warm` has the loss that cold's best trial ends with."""
-    goal = min((trial["loss"] for _, trial in cold), default=np.inf)
-    had, has = (next((end for end, trial in run if trial["loss"] <= goal), _NEVER * seconds) for run in (cold, warm))
-    return float(np.log(had / has))
 
 
 if __name__ == "__main__":
