@@ -68,6 +68,7 @@ _MEASURED = Path(__file__).with_name("measured")
 _KEPT = ("loss", "seconds", "waited_s", "predict_1000_s", "peak_mb", "trials")
 _WARM_S = 5.0  # for the worker to warm its first runner, as on any service that is up
 _RESAMPLES = 500
+_LEAST = 1e-12  # loss
 
 Result = dict[str, Any]  #: "loss", "seconds", "predict_1000_s", "peak_mb"; or "error"
 
@@ -261,8 +262,13 @@ def report(runs: Runs, tasks: list[CorpusTask], seeds: list[int], systems: list[
         print(f"{label:<28}" + "".join(f"{value:>19.4g}" for value in each_system))
     for ours in (place for place, system in enumerate(systems) if system.partition("@")[0] in OURS):
         for place in (place for place in range(len(systems)) if place != ours):
-            wins = np.sum(losses[:, ours] < losses[:, place])
-            print(f"{systems[ours]} is better than {systems[place]} on {wins} of {len(rows)}")
+            mine, theirs = losses[:, ours], losses[:, place]
+            ended = np.isfinite(mine) & np.isfinite(theirs)
+            logs = np.log(np.maximum(mine[ended], _LEAST) / np.maximum(theirs[ended], _LEAST))
+            print(
+                f"{systems[ours]} is better than {systems[place]} on {np.sum(mine < theirs)} of {len(rows)};"
+                f" {np.exp(logs.mean()):.3f} times its loss, standard error {logs.std() / np.sqrt(len(logs)):.3f}"
+            )
     if US in systems and "catboost" in systems:
         report_losses(runs, tasks, seeds)
 
@@ -300,7 +306,7 @@ def _bootstrap(runs: Runs, task: CorpusTask, seed: int) -> np.ndarray:
         if len(parts.classes) == 2 and len(set(truth[rows])) < 2:
             continue
         mine, other = (loss(task.kind, truth[rows], part[rows], parts.classes) for part in (ours, theirs))
-        ratios.append(mine / max(other, 1e-12))
+        ratios.append(mine / max(other, _LEAST))
     return np.resize(np.array(ratios), _RESAMPLES)
 
 
